@@ -1,0 +1,24 @@
+//! The serialisable facts: what a check found, and what it says of a checkpoint.
+//!
+//! This is the one JSON vocabulary of the project. `docs/report.md` describes it for those who read
+//! it from other programs; a test holds that page against these types.
+
+mod code;
+mod finding;
+mod info;
+mod kind;
+mod level;
+mod marker;
+mod report;
+mod tensor_info;
+mod verdict;
+
+pub use code::Code;
+pub use finding::{Finding, Place};
+pub use info::{INFO_SCHEMA, Info};
+pub use kind::FormatKind;
+pub use level::Level;
+pub use marker::{Marker, Seal};
+pub use report::{Integrity, REPORT_SCHEMA, Report};
+pub use tensor_info::TensorInfo;
+pub use verdict::Verdict;

@@ -1,0 +1,1 @@
+//! Tensors, and the values around them, as data.

@@ -1,0 +1,85 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::Requirement;
+use crate::record::{Level, TensorInfo};
+
+/// What [`verify`](super::verify) is to check.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// The deepest level to check. Default: [`Level::Load`], or [`Level::Keys`] where
+    /// `requirements` or `like` ask for keys.
+    pub level: Level,
+    /// Checks presence, size and completion marker only, whatever the level: the fast path.
+    pub skip_contents: bool,
+    /// The keys that the checkpoint must have.
+    pub requirements: Vec<Requirement>,
+    /// The tensors of a reference checkpoint, whose names, dtypes and shapes are asked for.
+    pub like: Option<Arc<Vec<TensorInfo>>>,
+    /// Makes a missing completion marker a failure.
+    pub require_marker: bool,
+    /// Globals accepted in a pickle by name (`module.name`), as data. Nothing is executed.
+    pub allowed_globals: Vec<String>,
+    /// Applies the rules for `version` and `status` to files that aren't tagged as ckpt's own.
+    pub compat: bool,
+    /// The number of threads that read and checksum one large file. Default: one per core, at most 8.
+    pub threads: usize,
+    /// Hears of every byte that was checked.
+    pub progress: Option<ProgressSink>,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self {
+            level: Level::Load,
+            skip_contents: false,
+            requirements: Vec::new(),
+            like: None,
+            require_marker: false,
+            allowed_globals: Vec::new(),
+            compat: false,
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            progress: None,
+        }
+    }
+}
+
+impl VerifyOptions {
+    /// Sets the deepest level.
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Adds a requirement, and deepens the level to [`Level::Keys`].
+    #[must_use]
+    pub fn with_requirement(mut self, requirement: Requirement) -> Self {
+        self.requirements.push(requirement);
+        self.level = Level::Keys;
+        self
+    }
+}
+
+/// A callback that is told how many further bytes were checked; called from several threads.
+#[derive(Clone)]
+pub struct ProgressSink(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl ProgressSink {
+    /// Wraps a callback.
+    pub fn new(callback: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
+    }
+
+    /// Tells of `bytes` further bytes.
+    pub fn add(&self, bytes: u64) {
+        (self.0)(bytes);
+    }
+}
+
+impl fmt::Debug for ProgressSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgressSink")
+    }
+}
