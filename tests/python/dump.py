@@ -84,11 +84,13 @@ are resolved: the bytes are those of the values seen by the user. Then by kind:
   (as tensor values) and ``axis`` (a JSON number).
 
 *Storages* that are saved by themselves have the type ``storage`` and the value
-{"dtype": the element type, or "untyped", "bytes": n, "crc32": c or null over 64 MiB}.
+{"dtype": the element type, "bytes": n, "crc32": c or null over 64 MiB}; an untyped storage comes
+out of ``torch.load`` as one of uint8.
 
 *NumPy* (with ``--trust`` only): ``ndarray`` with {"dtype": numpy's ``dtype.str``, "shape",
-"bytes", "crc32" of the elements, row-major, in the array's own byte order, null for
-objects}; ``npscalar`` with the same for one element; ``npdtype`` with ``dtype.str``. For a
+"bytes", "crc32"}, the elements row-major and little-endian, whatever the file's order (the dtype
+is named accordingly: ``<i4`` for ``>i4``), and no checksum for objects; ``npscalar`` with the
+same for one element; ``npdtype`` with ``dtype.str``, the byte order as in the file. For a
 structured dtype the string is ``str(dtype.descr)``.
 
 *safetensors* files give a ``dict`` leaf, then the tensors sorted by name (by code point).
@@ -276,7 +278,7 @@ def storage_value(storage: Any) -> dict[str, Any]:
     typed = isinstance(storage, torch.storage.TypedStorage)
     untyped = storage._untyped_storage if typed else storage
     size = untyped.nbytes()
-    name = bare(storage.dtype) if typed else "untyped"
+    name = bare(storage.dtype if typed else torch.uint8)
     return {"dtype": name, **data(size, lambda: storage_bytes(untyped, 0, size))}
 
 
@@ -287,9 +289,10 @@ def numpy_dtype(dtype: np.dtype) -> str:
 
 def numpy_value(array: Any) -> dict[str, Any]:
     """Return the value of a NumPy array or scalar."""
-    crc = None if array.dtype.hasobject else zlib.crc32(array.tobytes(order="C"))
+    dtype = array.dtype.newbyteorder("<")
+    crc = None if dtype.hasobject else zlib.crc32(array.astype(dtype).tobytes(order="C"))
     return {
-        "dtype": numpy_dtype(array.dtype),
+        "dtype": numpy_dtype(dtype),
         "shape": list(array.shape),
         "bytes": array.nbytes,
         "crc32": crc,
@@ -334,7 +337,7 @@ def scalar_leaf(value: object) -> tuple[str, Any]:
 def other_leaf(value: Any) -> tuple[str, str]:
     """Return type and value of a class, a function, or an object that is not looked into."""
     if isinstance(value, torch.serialization.StorageType):
-        return "global", f"torch.{value.__name__}"
+        return "global", f"torch.{torch.storage._dtype_to_storage_type_map()[value.dtype]}"
     if hasattr(value, "__qualname__"):
         return "global", f"{value.__module__}.{value.__qualname__}"
     return "other", f"{type(value).__module__}.{type(value).__qualname__}"
