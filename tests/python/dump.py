@@ -111,7 +111,7 @@ import time
 import warnings
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -194,7 +194,7 @@ def header(tensor: torch.Tensor) -> dict[str, Any]:
     }
 
 
-def data(size: int, read: Any) -> dict[str, Any]:
+def data(size: int, read: Callable[[], bytes]) -> dict[str, Any]:
     """Return a size with its checksum, which is left out above the cap."""
     return {"bytes": size, "crc32": zlib.crc32(read()) if size <= CRC_CAP else None}
 
@@ -304,7 +304,7 @@ def simple_leaf(value: object) -> tuple[str, Any] | None:
     if value is None:
         return "None", None
     # By exact type: numpy's float64 is a float, and belongs to `scalar_leaf`.
-    encode = {
+    encoders: dict[type, Callable[[Any], Any]] = {
         bool: lambda v: v,
         int: str,
         float: float_hex,
@@ -312,7 +312,8 @@ def simple_leaf(value: object) -> tuple[str, Any] | None:
         str: text,
         bytes: blob,
         bytearray: blob,
-    }.get(type(value))
+    }
+    encode = encoders.get(type(value))
     return None if encode is None else (type(value).__name__, encode(value))
 
 
@@ -463,7 +464,7 @@ def child(path: str, trust: bool, out: int) -> None:
 
 def receive(source: int, deadline: float) -> bytes | None:
     """Return all that a child writes; None when it takes too long."""
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         ready, _, _ = select.select([source], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
