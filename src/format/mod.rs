@@ -3,6 +3,7 @@
 mod cursor;
 mod detect;
 mod flaw;
+mod json;
 mod read;
 
 pub mod safetensors;
