@@ -173,7 +173,7 @@ fn check_gap(entry: &Entry, header: &Header) -> Result<(), Finding> {
 }
 
 fn is_descriptor(entry: &Entry, bytes: &[u8]) -> bool {
-    let fields = if bytes.len() % 8 == 0 {
+    let fields = if bytes.len().is_multiple_of(8) {
         let Some(fields) = bytes.strip_prefix(b"PK\x07\x08") else { return false };
         fields
     } else {

@@ -31,18 +31,18 @@ impl Machine<'_> {
     /// Tensors of the first versions of PyTorch: `(storage, offset, size, stride)`; variables and
     /// parameters: `(tensor, …, requires_grad, hooks)`; later `(requires_grad, _, hooks)`.
     fn build_tensor(&mut self, old: Tensor, state: NodeId) -> Step<Tensor> {
-        match self.tuple(state)?.as_slice() {
-            &[storage, offset, size, stride] => {
+        match *self.tuple(state)?.as_slice() {
+            [storage, offset, size, stride] => {
                 let Tensor { requires_grad, parameter, .. } = old;
                 let tensor = self.strided(storage, None, offset, size, stride, None)?;
                 Ok(Tensor { requires_grad, parameter, ..tensor })
             }
-            &[data, _, _, requires_grad, _] => {
+            [data, _, _, requires_grad, _] => {
                 let data = self.tensor(data)?.clone();
                 self.budget.charge(data.shape.len())?;
                 Ok(Tensor { requires_grad: self.truth(requires_grad)?, parameter: old.parameter, ..data })
             }
-            &[requires_grad, _, _] => Ok(Tensor { requires_grad: self.truth(requires_grad)?, ..old }),
+            [requires_grad, _, _] => Ok(Tensor { requires_grad: self.truth(requires_grad)?, ..old }),
             _ => invalid("a tensor's state of no known form"),
         }
     }

@@ -136,9 +136,9 @@ impl Machine<'_> {
     /// in files of before 1.6 a view of it.
     pub(super) fn persistent(&mut self, id: NodeId) -> Step {
         let Node::Tuple(items) = self.node(id) else { return invalid("a persistent id that is no tuple") };
-        let (class, key, device, length, view) = match items.as_slice() {
-            &[word, class, key, device, length] if self.is_word(word, "storage") => (class, key, device, length, None),
-            &[word, class, key, device, length, view] if self.is_word(word, "storage") => {
+        let (class, key, device, length, view) = match *items.as_slice() {
+            [word, class, key, device, length] if self.is_word(word, "storage") => (class, key, device, length, None),
+            [word, class, key, device, length, view] if self.is_word(word, "storage") => {
                 (class, key, device, length, Some(view))
             }
             _ => return invalid("a persistent id that is no storage"),

@@ -395,26 +395,23 @@ impl<'a> Machine<'a> {
     }
 
     fn push_global(&mut self, name: String) -> Step {
-        match globals::lookup(&name) {
-            Some(known) => {
-                if !known.in_torch() {
-                    self.note_beyond(|| format!("the global '{name}'"));
-                }
-                let node = match known {
-                    Known::Dtype(dtype) => Node::Dtype(dtype),
-                    Known::QScheme => Node::QScheme(name.trim_start_matches("torch.").into()),
-                    _ => Node::Global(name.into()),
-                };
-                self.push(node)
+        if let Some(known) = globals::lookup(&name) {
+            if !known.in_torch() {
+                self.note_beyond(|| format!("the global '{name}'"));
             }
-            None => {
-                if self.options.allowed_globals.contains(&name) {
-                    self.accepted.insert(name.clone());
-                } else {
-                    self.unknown.insert(name.clone());
-                }
-                self.push(Node::Global(name.into()))
+            let node = match known {
+                Known::Dtype(dtype) => Node::Dtype(dtype),
+                Known::QScheme => Node::QScheme(name.trim_start_matches("torch.").into()),
+                _ => Node::Global(name.into()),
+            };
+            self.push(node)
+        } else {
+            if self.options.allowed_globals.contains(&name) {
+                self.accepted.insert(name.clone());
+            } else {
+                self.unknown.insert(name.clone());
             }
+            self.push(Node::Global(name.into()))
         }
     }
 

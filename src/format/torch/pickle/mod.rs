@@ -1,6 +1,6 @@
 //! A restricted reader of pickles. It executes nothing.
 //!
-//! Source: CPython's `Lib/pickletools.py` for the opcodes of protocols 0 to 5, and PyTorch 2.13's
+//! Source: `CPython`'s `Lib/pickletools.py` for the opcodes of protocols 0 to 5, and PyTorch 2.13's
 //! `torch/_weights_only_unpickler.py` for what its own safe reader accepts.
 //!
 //! A pickle is a program for a stack machine that builds values and calls functions by name. Here a
