@@ -82,6 +82,12 @@ impl TorchArchive {
         })
     }
 
+    /// Returns whether ckpt wrote the archive: it puts records of its own into the folder `ckpt/`.
+    pub fn is_tagged(&self) -> bool {
+        let prefix = format!("{}ckpt/", self.folder);
+        self.archive.entries.iter().any(|entry| entry.name.starts_with(&prefix))
+    }
+
     /// Two folders in one archive: PyTorch takes that of the first record, others look for `data.pkl`.
     fn check_folder(&self) -> Result<(), Finding> {
         let stray = self.archive.entries.iter().find(|entry| !entry.name.starts_with(&self.folder));

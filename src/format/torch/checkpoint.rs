@@ -42,6 +42,15 @@ impl Checkpoint {
         Self { tree: pickle.tree, data, big_endian, findings }
     }
 
+    /// The finding for a name outside the list.
+    pub(crate) fn needs_trust(global: &str) -> Finding {
+        let message = format!(
+            "it asks for '{}', which isn't on the list of safe names: unsafe to load elsewhere",
+            global.escape_debug()
+        );
+        Finding::incompatible(Code::NeedsTrust, Level::Load, message)
+    }
+
     /// Returns every tensor with the keys that lead to it, a shared one at every place.
     ///
     /// # Errors
@@ -158,13 +167,7 @@ fn notes(pickle: &Pickle) -> Vec<Finding> {
     let mut findings: Vec<_> = pickle
         .unknown_globals
         .iter()
-        .map(|global| {
-            let message = format!(
-                "it asks for '{}', which isn't on the list of safe names: unsafe to load elsewhere",
-                global.escape_debug()
-            );
-            Finding::incompatible(Code::NeedsTrust, Level::Load, message)
-        })
+        .map(|global| Checkpoint::needs_trust(global))
         .collect();
     for global in &pickle.allowed_globals {
         let message = format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());
