@@ -3,6 +3,7 @@
 mod flaw;
 mod json;
 
+pub mod hugging_face;
 pub mod safetensors;
 
 pub use flaw::Flaw;
