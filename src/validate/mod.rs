@@ -1,6 +1,9 @@
 //! Judgement: the four levels, and what they make of a file.
 
 mod inspect;
+#[cfg_attr(not(test), expect(dead_code, reason = "the level `keys` comes with `verify`"))]
+mod keys;
+mod near;
 mod options;
 mod requirement;
 
@@ -10,7 +13,7 @@ use crate::record::{FormatKind, Report};
 
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
-pub use requirement::Requirement;
+pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
 ///

@@ -6,8 +6,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 use super::document::{self, Stop, repeated, unusable};
 use crate::format::Flaw;
-use crate::format::json::{self, Skip, Word, quoted};
-use crate::record::{Code, Finding, Level};
+use crate::format::json::{self, Skip, Word};
+use crate::record::{Code, Finding, Level, quoted};
 
 /// What the document is called in a sentence.
 const WHAT: &str = "the shard index";

@@ -2,8 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Index;
 use crate::Dtype;
-use crate::format::json::quoted;
-use crate::record::{Code, Finding, Level, TensorInfo, first_few};
+use crate::record::{Code, Finding, Level, TensorInfo, first_few, quoted};
 
 /// A shard that is there: its file name and its tensors.
 type Shard = (String, Vec<TensorInfo>);
@@ -17,27 +16,22 @@ type Shard = (String, Vec<TensorInfo>);
 pub fn check_shards(index: &Index, shards: &[Shard]) -> Vec<Finding> {
     let there: HashMap<&str, &[TensorInfo]> =
         shards.iter().map(|(name, tensors)| (name.as_str(), tensors.as_slice())).collect();
-    let mut findings = first_few(missing_shards(index, &there), "shards are missing");
-    findings.extend(first_few(missing_tensors(index, &there), "tensors are missing from their shards"));
-    findings.extend(first_few(
-        foreign_tensors(index, shards),
-        "tensors are in another shard than the index says",
-    ));
+    let mut findings = missing_shards(index, &there);
+    findings.extend(missing_tensors(index, &there));
+    findings.extend(foreign_tensors(index, shards));
     if findings.is_empty() {
         findings.extend(total_size(index, shards));
     }
     findings
 }
 
-fn missing_shards<'a>(
-    index: &'a Index,
-    there: &'a HashMap<&str, &[TensorInfo]>,
-) -> impl Iterator<Item = Finding> + 'a {
+fn missing_shards(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<Finding> {
     let missing = index.shards.iter().filter(|name| !there.contains_key(name.as_str()));
-    missing.map(|name| {
+    let finding = |name: &String| {
         let message = format!("the shard {} is missing", quoted(name));
         Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name)
-    })
+    };
+    first_few(missing, finding, "shards are missing")
 }
 
 fn missing_tensors(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<Finding> {
@@ -49,32 +43,26 @@ fn missing_tensors(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<F
         let shard = index.shard_of(tensor)?;
         (!names.get(shard)?.contains(tensor.as_str())).then_some((tensor, shard))
     });
-    missing
-        .map(|(tensor, shard)| {
-            let message = format!("the index puts {} into {}, which lacks it", quoted(tensor), quoted(shard));
-            Finding::corrupted(Code::IndexDisagrees, Level::Container, message)
-                .at_file(shard)
-                .at_tensor(tensor)
-        })
-        .collect()
+    let finding = |(tensor, shard): (&String, &str)| {
+        let message = format!("the index puts {} into {}, which lacks it", quoted(tensor), quoted(shard));
+        Finding::corrupted(Code::IndexDisagrees, Level::Container, message).at_file(shard).at_tensor(tensor)
+    };
+    first_few(missing, finding, "tensors are missing from their shards")
 }
 
-fn foreign_tensors<'a>(index: &'a Index, shards: &'a [Shard]) -> impl Iterator<Item = Finding> + 'a {
+fn foreign_tensors(index: &Index, shards: &[Shard]) -> Vec<Finding> {
     let all = shards.iter().flat_map(|(shard, tensors)| tensors.iter().map(move |tensor| (shard, tensor)));
-    all.filter_map(|(shard, tensor)| {
+    let foreign = all.filter(|(shard, tensor)| index.shard_of(&tensor.name) != Some(shard.as_str()));
+    let finding = |(shard, tensor): (&String, &TensorInfo)| {
+        let held = format!("{} holds {}", quoted(shard), quoted(&tensor.name));
         let message = match index.shard_of(&tensor.name) {
-            Some(named) if named == shard => return None,
-            Some(named) => format!(
-                "{} holds {}, which the index puts into {}",
-                quoted(shard),
-                quoted(&tensor.name),
-                quoted(named)
-            ),
-            None => format!("{} holds {}, which the index lacks", quoted(shard), quoted(&tensor.name)),
+            Some(named) => format!("{held}, which the index puts into {}", quoted(named)),
+            None => format!("{held}, which the index lacks"),
         };
         let finding = Finding::incompatible(Code::IndexDisagrees, Level::Container, message);
-        Some(finding.at_file(shard).at_tensor(&tensor.name))
-    })
+        finding.at_file(shard).at_tensor(&tensor.name)
+    };
+    first_few(foreign, finding, "tensors are in another shard than the index says")
 }
 
 /// Holds `total_size` against the tensors' bytes.
