@@ -84,11 +84,12 @@ fn text_kind(head: &[u8]) -> Option<FormatKind> {
     }
     // A pickle can begin with a bracket or a brace, but not go on like a document.
     let after = text.get(1..).unwrap_or_default().trim_ascii_start();
-    match (text.first(), after.first()) {
-        (Some(b'{'), Some(b'"' | b'}')) => Some(FormatKind::Json),
-        (Some(b'['), Some(b'"' | b'{' | b'[' | b']' | b'0'..=b'9')) => Some(FormatKind::Json),
-        _ => None,
-    }
+    let json = match text.first() {
+        Some(b'{') => matches!(after.first(), Some(b'"' | b'}')),
+        Some(b'[') => matches!(after.first(), Some(b'"' | b'{' | b'[' | b']' | b'0'..=b'9')),
+        _ => false,
+    };
+    json.then_some(FormatKind::Json)
 }
 
 /// An archive whose first bytes are overwritten still has its end.
@@ -102,14 +103,15 @@ fn ends_like_zip(source: &dyn ReadAt) -> io::Result<bool> {
 fn looks_like_pickle(head: &[u8], len: u64) -> bool {
     let ends = head.len() as u64 == len && head.last() == Some(&b'.');
     match head {
-        [0x80, 0..=5, ..] => true,
-        [b'(', b'd' | b'l' | b't' | b'c' | b'i' | b'V' | b'S' | b'X' | b'U' | b'I' | b'K', ..] => true,
-        [b'}' | b']', b'q' | b'(', ..] => true,
+        [0x80, 0..=5, ..]
+        | [b'(', b'd' | b'l' | b't' | b'c' | b'i' | b'V' | b'S' | b'X' | b'U' | b'I' | b'K', ..]
+        | [b'}' | b']', b'q' | b'(', ..] => true,
         [b'c', rest @ ..] => {
             let mut lines = rest.split(|byte| *byte == b'\n');
             let name = |line: Option<&[u8]>| {
                 line.is_some_and(|line| {
-                    !line.is_empty() && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
+                    !line.is_empty()
+                        && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(byte))
                 })
             };
             name(lines.next()) && name(lines.next())

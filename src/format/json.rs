@@ -13,9 +13,6 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 
-/// The most bytes of a foreign name that a message repeats. A name may be as long as the document.
-const QUOTED_BYTES: usize = 80;
-
 /// How deep a value that nobody asks for may be nested. It bounds the stack; `serde_json`, and with
 /// it the reference reader of safetensors, stops at 128 in all.
 pub(super) const MAX_NESTING: usize = 100;
@@ -76,13 +73,6 @@ fn offset_of(text: &str, error: &serde_json::Error) -> u64 {
             .map_or(0, |(at, _)| at + 1),
     };
     (line_start + error.column().saturating_sub(1)).min(text.len()) as u64
-}
-
-/// Returns a foreign text in quotes, without control characters, shortened where it is long.
-pub(super) fn quoted(text: &str) -> String {
-    let end = text.floor_char_boundary(QUOTED_BYTES);
-    let shown = text.get(..end).unwrap_or_default().escape_debug();
-    if end < text.len() { format!("'{shown}…' ({} bytes)", text.len()) } else { format!("'{shown}'") }
 }
 
 /// A JSON number, as the formats here care about it.
@@ -257,11 +247,5 @@ mod tests {
     fn broken_text_outranks_unexpected_content() {
         let fault = read("[\"2\", 3", PhantomData::<Vec<Number>>).unwrap_err();
         assert!(fault.malformed);
-    }
-
-    #[test]
-    fn a_long_or_odd_name_is_shown_safely() {
-        assert_eq!(quoted("a\u{1b}[2J"), "'a\\u{1b}[2J'");
-        assert!(quoted(&"ä".repeat(1000)).len() < 120);
     }
 }

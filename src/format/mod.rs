@@ -6,6 +6,7 @@ mod flaw;
 mod json;
 mod read;
 
+pub mod hugging_face;
 pub mod safetensors;
 pub mod torch;
 pub mod zip;

@@ -97,7 +97,8 @@ impl Report {
     /// Notes that `level` was checked as well, and passed unless a finding says otherwise.
     pub(crate) fn reach(&mut self, level: Level) {
         self.level = self.level.max(Some(level));
-        let failed = self.findings.iter().filter(|finding| finding.is_failure()).map(|finding| finding.level).min();
+        let failed =
+            self.findings.iter().filter(|finding| finding.is_failure()).map(|finding| finding.level).min();
         self.passed = failed.map_or(self.level, Level::below);
     }
 

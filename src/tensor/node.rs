@@ -121,6 +121,7 @@ pub struct Storage {
 
 /// A tensor.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent properties that PyTorch stores as such")]
 pub struct Tensor {
     /// The type of the elements.
     pub dtype: Dtype,

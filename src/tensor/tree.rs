@@ -49,7 +49,8 @@ impl Tree {
     /// Looks up a string key in a map.
     pub fn get(&self, map: NodeId, key: &str) -> Option<NodeId> {
         let Node::Map(_, Some(map)) = self.node(map) else { return None };
-        let found = map.entries.iter().find(|(k, _)| matches!(self.node(*k), Node::Text(text) if **text == *key));
+        let found =
+            map.entries.iter().find(|(k, _)| matches!(self.node(*k), Node::Text(text) if **text == *key));
         found.map(|&(_, value)| value)
     }
 

@@ -1,3 +1,5 @@
+use std::fmt::{self, Write};
+
 use super::{Map, Node, NodeId, Tree};
 
 /// A node on the way through a tree, with the keys that lead to it.
@@ -109,7 +111,7 @@ impl Tree {
             Node::Int(value) => path.push_str(&value.to_string()),
             Node::Bool(value) => path.push_str(if *value { "True" } else { "False" }),
             Node::None => path.push_str("None"),
-            Node::Float(value) => path.push_str(&format!("{value:?}")),
+            Node::Float(value) => append(path, format_args!("{value:?}")),
             Node::Tuple(items) => {
                 path.push('(');
                 for (position, &item) in items.iter().enumerate().take(MAX_KEY_ITEMS) {
@@ -127,7 +129,7 @@ impl Tree {
     /// Prints an item of a tuple that is a key; one level is enough to tell keys apart.
     fn print_plain(&self, path: &mut String, id: NodeId) {
         match self.node(id) {
-            Node::Text(text) => path.push_str(&format!("'{text}'")),
+            Node::Text(text) => append(path, format_args!("'{text}'")),
             Node::Tuple(_) => path.push_str("(…)"),
             _ => self.print_key(path, id),
         }
@@ -138,13 +140,22 @@ impl Tree {
         let start = todo.len();
         match self.node(id) {
             Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => {
-                todo.extend(items.iter().enumerate().map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }));
+                todo.extend(
+                    items
+                        .iter()
+                        .enumerate()
+                        .map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }),
+                );
             }
             Node::Map(_, Some(map)) => todo.extend(map_steps(map)),
             Node::Object(object) => {
                 let values = object.items.iter().chain(&object.state);
-                todo.extend(values.enumerate().map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }));
-                todo.extend(object.entries.iter().map(|&(key, id)| Step::Enter { id, key: Some(Key::Node(key)) }));
+                todo.extend(
+                    values.enumerate().map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }),
+                );
+                todo.extend(
+                    object.entries.iter().map(|&(key, id)| Step::Enter { id, key: Some(Key::Node(key)) }),
+                );
             }
             _ => {}
         }
@@ -152,6 +163,12 @@ impl Tree {
             added.reverse();
         }
     }
+}
+
+/// Appends formatted text; writing to a `String` can't fail.
+fn append(path: &mut String, text: fmt::Arguments<'_>) {
+    let written = path.write_fmt(text);
+    debug_assert!(written.is_ok(), "a String takes any text");
 }
 
 fn map_steps(map: &Map) -> impl Iterator<Item = Step> {

@@ -45,7 +45,8 @@ pub(super) fn open(
         FormatKind::TorchLegacy => open_legacy(source, options, checked),
         FormatKind::Unknown => return open_unknown(path, source, checked),
         FormatKind::Zeros => {
-            let message = "the file is zero at its beginning and at its end: it was never written back to the disk";
+            let message =
+                "the file is zero at its beginning and at its end: it was never written back to the disk";
             checked.findings.push(Finding::corrupted(Code::AllZero, Level::Container, message));
             return None;
         }
@@ -123,7 +124,11 @@ fn open_unknown(path: &Path, source: &FileSource, checked: &mut Checked) -> Opti
         return opened;
     }
     let finding = if let Some(kind) = beginning_of(&head) {
-        let message = format!("the file ends after {} bytes, within the first bytes of {}", head.len(), kind.describe());
+        let message = format!(
+            "the file ends after {} bytes, within the first bytes of {}",
+            head.len(),
+            kind.describe()
+        );
         Finding::corrupted(Code::Truncated, Level::Container, message)
     } else if promised.is_some() && !is_text(&head) {
         let message = "the file has a checkpoint's name, and its first bytes are those of no known format";
@@ -165,7 +170,8 @@ fn misleading(path: &Path, kind: FormatKind) -> Option<Finding> {
         _ => kind == FormatKind::Safetensors,
     };
     misleads.then(|| {
-        let message = format!("the content is {}, but the name says otherwise: readers go by it", kind.describe());
+        let message =
+            format!("the content is {}, but the name says otherwise: readers go by it", kind.describe());
         Finding::incompatible(Code::MisleadingName, Level::Container, message)
     })
 }

@@ -25,7 +25,8 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
         return trainer::check(path, &names, options);
     }
     let (kind, code, message) = if names.iter().any(|name| name == DISTRIBUTED_METADATA) {
-        let message = "a torch.distributed checkpoint: its pickled metadata needs trust, and it isn't checked";
+        let message =
+            "a torch.distributed checkpoint: its pickled metadata needs trust, and it isn't checked";
         (FormatKind::TorchDistributed, Code::ForeignFormat, message)
     } else {
         (FormatKind::Directory, Code::NotRegular, "the directory as a whole is no checkpoint")

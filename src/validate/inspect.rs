@@ -61,7 +61,8 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
             return Ok((checked.format, checked.bytes, Contents::default()));
         }
         Some(container::Opened::Legacy(checkpoint)) => {
-            let contents = list(checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
+            let contents =
+                list(checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
             return Ok((checked.format, checked.bytes, contents));
         }
         _ => (None, std::collections::BTreeMap::new()),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::VerifyOptions;
-use super::contents::{Checked, Contents};
 use super::container::Opened;
+use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
 use crate::format::read_vec;
 use crate::format::torch::Checkpoint;
@@ -13,7 +13,7 @@ use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
 use crate::format::torch::pickle::{self, PickleOptions};
 use crate::format::zip::{Entry, Method, inflate_checksum};
 use crate::io::{FileSource, ReadAt, ScanOptions, ScanSource};
-use crate::record::{Code, Finding, FormatKind, Integrity, Level, TensorInfo};
+use crate::record::{Code, Finding, FormatKind, Integrity, Level};
 use crate::tensor::Node;
 
 /// A plain pickle is looked through for what it asks for up to this size.
@@ -27,7 +27,8 @@ pub(super) fn check(source: &FileSource, opened: &Opened, options: &VerifyOption
             tell(options, source.len());
         }
         Opened::Legacy(checkpoint) => {
-            let message = "the format of before PyTorch 1.6 has no checksums: damage inside a tensor can't be seen";
+            let message =
+                "the format of before PyTorch 1.6 has no checksums: damage inside a tensor can't be seen";
             checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
             take_contents(checkpoint, options, checked);
             tell(options, source.len());
@@ -46,7 +47,12 @@ fn tell(options: &VerifyOptions, bytes: u64) {
     }
 }
 
-fn check_archive(source: &FileSource, archive: &TorchArchive, options: &VerifyOptions, checked: &mut Checked) {
+fn check_archive(
+    source: &FileSource,
+    archive: &TorchArchive,
+    options: &VerifyOptions,
+    checked: &mut Checked,
+) {
     if archive.kind == FormatKind::TorchZip {
         let pickle_options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
         match archive.read(source, &pickle_options) {
@@ -65,7 +71,8 @@ fn check_archive(source: &FileSource, archive: &TorchArchive, options: &VerifyOp
     checked.findings.extend(findings);
     checked.integrity = integrity(&archive.archive.entries);
     if checked.integrity != Integrity::Full {
-        let what = if checked.integrity == Integrity::None { "no record" } else { "only some of the records" };
+        let what =
+            if checked.integrity == Integrity::None { "no record" } else { "only some of the records" };
         let message = format!("{what} of the archive carries a checksum: its writer had them switched off");
         checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
     }
@@ -89,12 +96,15 @@ fn check_checksums(
         .findings
         .iter()
         .filter(|finding| finding.is_failure() && finding.level == Level::Load)
-        .filter(|finding| matches!(finding.code, Code::ChecksumMismatch | Code::StorageSize | Code::TooComplex))
+        .filter(|finding| {
+            matches!(finding.code, Code::ChecksumMismatch | Code::StorageSize | Code::TooComplex)
+        })
         .filter_map(|finding| finding.at.record.as_deref())
         .collect();
     let entries = &archive.archive.entries;
     let wanted = entries.iter().filter(|entry| entry.crc32.is_some() && !known.contains(entry.name.as_str()));
-    let (stored, deflated): (Vec<&Entry>, Vec<&Entry>) = wanted.partition(|entry| entry.method == Method::Stored);
+    let (stored, deflated): (Vec<&Entry>, Vec<&Entry>) =
+        wanted.partition(|entry| entry.method == Method::Stored);
     let mut findings = check_stored(source, &stored, options);
     for entry in deflated {
         findings.extend(check_deflated(source, entry));
@@ -167,7 +177,11 @@ pub(super) fn contents(checkpoint: &Checkpoint, with_keys: bool) -> Result<Conte
 }
 
 fn too_complex(error: crate::tensor::WalkError) -> Box<Finding> {
-    Box::new(Finding::incompatible(Code::TooComplex, Level::Load, format!("the values are too complex: {error}")))
+    Box::new(Finding::incompatible(
+        Code::TooComplex,
+        Level::Load,
+        format!("the values are too complex: {error}"),
+    ))
 }
 
 /// A plain value as text, for the fields `version` and `status`.
@@ -189,9 +203,4 @@ fn look_through(source: &FileSource, options: &VerifyOptions) -> Vec<Finding> {
         Err(_) => Vec::new(),
     };
     globals.iter().map(|global| Checkpoint::needs_trust(global)).collect()
-}
-
-/// The size of all tensors, in bytes.
-pub(super) fn tensor_bytes(tensors: &[TensorInfo]) -> u64 {
-    tensors.iter().fold(0, |sum, tensor| sum.saturating_add(tensor.bytes))
 }

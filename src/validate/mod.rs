@@ -12,11 +12,13 @@ mod inspect;
 mod keys;
 mod load;
 mod names;
+mod near;
 mod options;
 mod requirement;
 mod sharded;
 mod size;
 mod trainer;
+mod version;
 
 use std::path::Path;
 use std::time::Instant;
@@ -25,7 +27,7 @@ use crate::record::{Level, Report};
 
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
-pub use requirement::Requirement;
+pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
 ///
@@ -48,7 +50,7 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Report {
     report.tensors = checked.contents.as_ref().map(|contents| contents.tensors.len() as u64);
     report.add(checked.findings);
     if let (Some(contents), Level::Keys) = (&checked.contents, options.level) {
-        report.add(keys::check(contents, options));
+        report.add(keys::check_contents(contents, options));
         report.reach(Level::Keys);
     }
     report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);

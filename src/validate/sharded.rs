@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use super::VerifyOptions;
 use super::contents::{Checked, Contents};
 use super::file::{self, flaw_finding};
 use super::size::{self, unreadable};
-use super::VerifyOptions;
 use crate::format::hugging_face::{Index, check_shards, read_index};
 use crate::format::read_vec;
 use crate::io::{FileSource, ReadAt};
@@ -36,7 +36,8 @@ pub(super) fn read(path: &Path) -> Result<Index, Box<Finding>> {
         let message = format!("the shard index has {} bytes; the limit is {MAX_INDEX_BYTES}", source.len());
         return Err(Box::new(Finding::incompatible(Code::TooComplex, Level::Container, message)));
     }
-    let bytes = read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Container))?;
+    let bytes =
+        read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Container))?;
     read_index(&bytes).map_err(|flaw| Box::new(flaw_finding(flaw, Level::Container)))
 }
 

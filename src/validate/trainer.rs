@@ -38,7 +38,11 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
         }
         debug_assert!(before || !first, "only the first artifact sets the level");
     }
-    if checked.contents.is_none() && !checked.failed() && options.level >= Level::Load && !options.skip_contents {
+    if checked.contents.is_none()
+        && !checked.failed()
+        && options.level >= Level::Load
+        && !options.skip_contents
+    {
         checked.contents = Some(Contents::default());
     }
     checked
@@ -64,7 +68,8 @@ fn settle_for_intact(checked: &mut Checked) {
     for finding in checked.findings.iter_mut().filter(|finding| finding.code == Code::NeedsTrust) {
         finding.code = Code::IntactOnly;
         finding.verdict = Verdict::Valid;
-        finding.message = format!("needs trust by nature, so that intact is all that is asked: {}", finding.message);
+        finding.message =
+            format!("needs trust by nature, so that intact is all that is asked: {}", finding.message);
     }
 }
 
@@ -73,7 +78,8 @@ fn check_state(directory: &Path, path: &Path, options: &VerifyOptions) -> Checke
     let sized = super::size::check(path, options);
     checked.bytes = sized.bytes;
     // The marker that may be required is that of the checkpoint, not of each of its JSON files.
-    checked.findings = sized.findings.into_iter().filter(|finding| finding.code != Code::MarkerMissing).collect();
+    checked.findings =
+        sized.findings.into_iter().filter(|finding| finding.code != Code::MarkerMissing).collect();
     if checked.failed() || options.skip_contents || options.level == Level::Size {
         return checked;
     }

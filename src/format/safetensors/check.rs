@@ -2,8 +2,7 @@ use std::cmp::Ordering;
 
 use super::parse::Entry;
 use crate::format::Flaw;
-use crate::format::json::quoted;
-use crate::record::{Code, Finding, Level, TensorInfo};
+use crate::record::{Code, Finding, Level, TensorInfo, quoted};
 
 /// Checks that no name is there twice.
 ///

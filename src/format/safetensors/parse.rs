@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::header::{LENGTH_BYTES, Tensor};
 use crate::Dtype;
 use crate::format::Flaw;
-use crate::format::json::{self, Fault, Number, Skip, Word, quoted};
-use crate::record::{Code, Finding, Level, TensorInfo};
+use crate::format::json::{self, Fault, Number, Skip, Word};
+use crate::record::{Code, Finding, Level, TensorInfo, quoted};
 
 /// The key of the map of strings that stands beside the tensors.
 const METADATA: &str = "__metadata__";

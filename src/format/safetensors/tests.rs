@@ -101,7 +101,7 @@ fn a_file_within_its_length_field_is_truncated() {
 #[test]
 fn a_header_too_short_to_be_one() {
     for length in 0..2_u64 {
-        let finding = refused(&length.to_le_bytes().to_vec());
+        let finding = refused(&length.to_le_bytes());
         assert_eq!((finding.code, finding.verdict), (Code::HeaderLength, Verdict::Corrupted));
     }
 }

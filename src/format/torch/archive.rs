@@ -78,7 +78,8 @@ impl TorchArchive {
     fn required(&self, name: &str) -> Result<&Entry, Finding> {
         self.record(name).ok_or_else(|| {
             let message = format!("the record '{name}' is missing: saving was not finished");
-            Finding::corrupted(Code::RecordMissing, Level::Container, message).at_record(format!("{}{name}", self.folder))
+            Finding::corrupted(Code::RecordMissing, Level::Container, message)
+                .at_record(format!("{}{name}", self.folder))
         })
     }
 
@@ -104,8 +105,12 @@ impl TorchArchive {
     }
 
     fn read_metadata(&mut self, source: &dyn ReadAt) -> Result<(), Flaw> {
-        for name in ["version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"] {
-            let Some(entry) = self.record(name).filter(|entry| entry.size <= MAX_SMALL_RECORD) else { continue };
+        for name in
+            ["version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"]
+        {
+            let Some(entry) = self.record(name).filter(|entry| entry.size <= MAX_SMALL_RECORD) else {
+                continue;
+            };
             let bytes = read_entry(source, entry)?;
             let text = String::from_utf8_lossy(&bytes).trim_ascii().to_owned();
             self.metadata.insert(name.to_owned(), text);
@@ -120,9 +125,11 @@ impl TorchArchive {
         match text.parse::<u64>() {
             Ok(1..=NEWEST_VERSION) => Ok(()),
             Ok(version) => {
-                let message =
-                    format!("the container's version is {version}; versions 1 to {NEWEST_VERSION} are known: read it with a newer PyTorch");
-                Err(Finding::incompatible(Code::ContainerTooNew, Level::Container, message).at_record(&entry.name))
+                let message = format!(
+                    "the container's version is {version}; versions 1 to {NEWEST_VERSION} are known: read it with a newer PyTorch"
+                );
+                Err(Finding::incompatible(Code::ContainerTooNew, Level::Container, message)
+                    .at_record(&entry.name))
             }
             Err(_) => {
                 let message = format!("the container's version is no number: '{}'", text.escape_debug());
@@ -151,12 +158,18 @@ impl TorchArchive {
     /// # Errors
     ///
     /// The pickle hasn't its checksum, or can't be read.
-    pub fn read(&self, source: &dyn ReadAt, options: &PickleOptions) -> Result<(Checkpoint, Vec<Finding>), Flaw> {
+    pub fn read(
+        &self,
+        source: &dyn ReadAt,
+        options: &PickleOptions,
+    ) -> Result<(Checkpoint, Vec<Finding>), Flaw> {
         let entry = self.required("data.pkl")?;
         let bytes = read_pickle(source, entry)?;
         let checksum = Crc32::of(&bytes).value();
         if let Some(expected) = entry.crc32.filter(|expected| *expected != checksum) {
-            return Err(checksum_mismatch(&entry.name, expected, checksum).at_offset(entry.data.start).into());
+            return Err(checksum_mismatch(&entry.name, expected, checksum)
+                .at_offset(entry.data.start)
+                .into());
         }
         let pickle = pickle::read(&bytes, options)
             .map_err(|fault| fault_finding(&fault, entry.crc32.is_some()).at_record(&entry.name))?;
@@ -170,7 +183,8 @@ impl TorchArchive {
         let records: HashMap<&str, &Entry> =
             self.archive.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
         let mut findings = Vec::new();
-        let data = storages.iter().map(|storage| self.resolve_one(storage, &records, &mut findings)).collect();
+        let data =
+            storages.iter().map(|storage| self.resolve_one(storage, &records, &mut findings)).collect();
         (data, findings)
     }
 
@@ -193,8 +207,10 @@ impl TorchArchive {
             return StorageData::Missing;
         };
         if entry.size != storage.bytes {
-            let message =
-                format!("the record has {} bytes, but its tensors were saved with {}", entry.size, storage.bytes);
+            let message = format!(
+                "the record has {} bytes, but its tensors were saved with {}",
+                entry.size, storage.bytes
+            );
             findings.push(
                 Finding::corrupted(Code::StorageSize, Level::Load, message)
                     .at_record(name)
@@ -233,18 +249,25 @@ fn classify(archive: &Archive, folder: &str) -> FormatKind {
         FormatKind::TorchScript
     } else if within("data.pkl") || within("version") || within("byteorder") || nested("/data.pkl") {
         FormatKind::TorchZip
-    } else if !archive.entries.is_empty() && archive.entries.iter().all(|entry| entry.name.ends_with(".npy")) {
+    } else if !archive.entries.is_empty() && archive.entries.iter().all(is_array) {
         FormatKind::Npz
     } else {
         FormatKind::Zip
     }
 }
 
+/// `numpy.savez` gives each array a lower-case name of its own.
+fn is_array(entry: &Entry) -> bool {
+    entry.name.strip_suffix(".npy").is_some()
+}
+
 fn read_pickle(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
     let limit = entry.stored.saturating_mul(MAX_INFLATION).saturating_add(FREE_INFLATION);
     if entry.method == Method::Deflated && entry.size > limit {
         let message = format!("the pickle would decompress from {} to {} bytes", entry.stored, entry.size);
-        return Err(Finding::incompatible(Code::TooComplex, Level::Load, message).at_record(&entry.name).into());
+        return Err(Finding::incompatible(Code::TooComplex, Level::Load, message)
+            .at_record(&entry.name)
+            .into());
     }
     read_entry(source, entry)
 }

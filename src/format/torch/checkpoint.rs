@@ -3,9 +3,9 @@ use std::io;
 use std::ops::Range;
 
 use super::pickle::Pickle;
+use crate::format::Flaw;
 use crate::format::read_vec;
 use crate::format::zip::{Entry, inflate_to_memory};
-use crate::format::Flaw;
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level, TensorInfo};
 use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError};
@@ -70,9 +70,15 @@ impl Checkpoint {
     ///
     /// Nothing is allocated for more than `limit` bytes: an expanded tensor can be far larger than its
     /// file. `None` for a tensor that has no elements of its own, or that is larger.
-    pub fn read_tensor(&self, source: &dyn ReadAt, tensor: &Tensor, limit: u64) -> Result<Option<Vec<u8>>, Flaw> {
+    pub fn read_tensor(
+        &self,
+        source: &dyn ReadAt,
+        tensor: &Tensor,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, Flaw> {
         let Body::Strided { storage, offset, strides, .. } = &tensor.body else { return Ok(None) };
-        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count)) else {
+        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count))
+        else {
             return Ok(None);
         };
         if bytes > limit {
@@ -164,19 +170,18 @@ fn swap(data: &mut [u8], dtype: crate::Dtype) {
 
 /// What a user should know of a pickle that could be read.
 fn notes(pickle: &Pickle) -> Vec<Finding> {
-    let mut findings: Vec<_> = pickle
-        .unknown_globals
-        .iter()
-        .map(|global| Checkpoint::needs_trust(global))
-        .collect();
+    let mut findings: Vec<_> =
+        pickle.unknown_globals.iter().map(|global| Checkpoint::needs_trust(global)).collect();
     for global in &pickle.allowed_globals {
-        let message = format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());
+        let message =
+            format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());
         findings.push(Finding::note(Code::GlobalAllowed, Level::Load, message));
     }
     let beyond = pickle.beyond_torch.clone();
     let beyond = beyond.or_else(|| Some(format!("the global '{}'", pickle.allowed_globals.first()?)));
     if let Some(what) = beyond {
-        let message = format!("read as data, but PyTorch's own safe reader (weights_only=True) refuses it: {what}");
+        let message =
+            format!("read as data, but PyTorch's own safe reader (weights_only=True) refuses it: {what}");
         findings.push(Finding::note(Code::TorchRefuses, Level::Load, message));
     }
     findings.extend(device_note(pickle.tree.storages()));
@@ -193,6 +198,7 @@ fn device_note(storages: &[Storage]) -> Option<Finding> {
         return None;
     }
     let names: Vec<_> = devices.into_iter().take(8).map(|device| device.escape_debug().to_string()).collect();
-    let message = format!("tensors were saved from {}: loading elsewhere needs map_location", names.join(", "));
+    let message =
+        format!("tensors were saved from {}: loading elsewhere needs map_location", names.join(", "));
     Some(Finding::note(Code::DeviceTag, Level::Load, message))
 }

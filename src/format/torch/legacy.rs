@@ -65,7 +65,8 @@ pub fn read(source: &dyn ReadAt, options: &PickleOptions) -> Result<Checkpoint, 
     let (data, end) = locate(source, &pickles)?;
     let mut checkpoint = Checkpoint::new(pickles.values, data, false);
     if end < source.len() {
-        let message = format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);
+        let message =
+            format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);
         checkpoint.findings.push(Finding::note(Code::StrayBytes, Level::Load, message).at_offset(end));
     }
     Ok(checkpoint)
@@ -82,7 +83,8 @@ impl Pickles {
         let mut at = 0;
         let mut next = || {
             let rest = bytes.get(at..).unwrap_or_default();
-            let pickle = pickle::read(rest, options).map_err(|fault| Fault { offset: fault.offset + at as u64, ..fault })?;
+            let pickle = pickle::read(rest, options)
+                .map_err(|fault| Fault { offset: fault.offset + at as u64, ..fault })?;
             at += usize::try_from(pickle.bytes).unwrap_or(usize::MAX);
             Ok(pickle)
         };
@@ -94,7 +96,8 @@ impl Pickles {
         next()?;
         let values = next()?;
         let keys = next()?.tree;
-        let keys = texts(&keys).ok_or_else(|| fault(at, "the list of storages is no list of strings".to_owned()))?;
+        let keys =
+            texts(&keys).ok_or_else(|| fault(at, "the list of storages is no list of strings".to_owned()))?;
         Ok(Self { values, keys, bytes: at as u64 })
     }
 }
@@ -140,7 +143,9 @@ fn locate(source: &dyn ReadAt, pickles: &Pickles) -> Result<(Vec<StorageData>, u
         let expected = storage.dtype.map_or(storage.bytes, |dtype| storage.bytes / (dtype.bits() / 8));
         if u64::try_from(count) != Ok(expected) {
             let message = format!("storage '{key}' has {count} elements here, and {expected} in the pickle");
-            return Err(Finding::corrupted(Code::StorageSize, Level::Container, message).at_offset(at).into());
+            return Err(Finding::corrupted(Code::StorageSize, Level::Container, message)
+                .at_offset(at)
+                .into());
         }
         places.insert(key, StorageData::At(start..end));
         at = end;
@@ -154,12 +159,14 @@ fn place(storage: &Storage, places: &HashMap<&str, StorageData>) -> Result<Stora
         return Ok(StorageData::PartOf(whole, start));
     }
     places.get(storage.key.as_str()).cloned().ok_or_else(|| {
-        let message = format!("storage '{}' is in no list: its data isn't in the file", storage.key.escape_debug());
+        let message =
+            format!("storage '{}' is in no list: its data isn't in the file", storage.key.escape_debug());
         Finding::corrupted(Code::RecordMissing, Level::Container, message)
     })
 }
 
 fn short(storage: &Storage, missing: u64) -> Finding {
-    let message = format!("the file ends {missing} bytes before storage '{}' does", storage.key.escape_debug());
+    let message =
+        format!("the file ends {missing} bytes before storage '{}' does", storage.key.escape_debug());
     Finding::corrupted(Code::Truncated, Level::Container, message)
 }

@@ -35,7 +35,11 @@ pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
         entries.push(entry);
     }
     if entries.len() as u64 != tail.entries {
-        let message = format!("the ZIP directory has {} entries, its end record counts {}", entries.len(), tail.entries);
+        let message = format!(
+            "the ZIP directory has {} entries, its end record counts {}",
+            entries.len(),
+            tail.entries
+        );
         return Err(Finding::corrupted(Code::DirectoryDamaged, Level::Container, message)
             .at_offset(tail.directory.start)
             .into());
@@ -56,12 +60,16 @@ impl Fault {
     fn finding(self, at: u64) -> Finding {
         let level = Level::Container;
         match self {
-            Self::Malformed(what) => {
-                Finding::corrupted(Code::DirectoryDamaged, level, format!("the ZIP directory is malformed: {what}"))
-            }
-            Self::NameEncoding => {
-                Finding::incompatible(Code::ForeignFormat, level, "an entry's name is no UTF-8: no checkpoint writer makes such")
-            }
+            Self::Malformed(what) => Finding::corrupted(
+                Code::DirectoryDamaged,
+                level,
+                format!("the ZIP directory is malformed: {what}"),
+            ),
+            Self::NameEncoding => Finding::incompatible(
+                Code::ForeignFormat,
+                level,
+                "an entry's name is no UTF-8: no checkpoint writer makes such",
+            ),
             Self::Encrypted(name) => {
                 Finding::incompatible(Code::Encrypted, level, "the entry is encrypted").at_record(name)
             }
@@ -159,7 +167,7 @@ struct Wide {
 
 /// Takes from the ZIP64 extra field what the fixed fields only point to. `None` where it isn't there.
 fn widen(fields: &Fixed, extra: &[u8]) -> Option<Wide> {
-    let zip64 = find_extra(extra, 1)?;
+    let zip64 = find_extra(extra, 1).ok()?;
     let mut zip64 = Cursor::new(zip64.unwrap_or_default());
     let mut wide = |narrow: u32| if narrow == SEE_ZIP64 { zip64.u64() } else { Some(narrow.into()) };
     let size = wide(fields.size)?;
@@ -168,18 +176,21 @@ fn widen(fields: &Fixed, extra: &[u8]) -> Option<Wide> {
     Some(Wide { stored, size, header })
 }
 
-/// Finds an extra field by its id. The outer `None` says that the fields don't fit into their area.
-pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Option<Option<&[u8]>> {
+/// The extra fields of an entry don't fit into their area.
+pub(super) struct MalformedExtra;
+
+/// Finds an extra field by its id.
+pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, MalformedExtra> {
     let mut cursor = Cursor::new(extra);
     let mut found = None;
     while !cursor.rest().is_empty() {
-        let (id, length) = (cursor.u16()?, cursor.u16()?);
-        let content = cursor.take(length.into())?;
+        let (Some(id), Some(length)) = (cursor.u16(), cursor.u16()) else { return Err(MalformedExtra) };
+        let content = cursor.take(length.into()).ok_or(MalformedExtra)?;
         if id == wanted {
             found = Some(content);
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// Refuses names that two readers could take for one another: PyTorch's reader ignores case.

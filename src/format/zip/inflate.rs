@@ -59,7 +59,9 @@ fn inflate(source: &dyn ReadAt, entry: &Entry, sink: &mut dyn FnMut(&[u8])) -> R
         }
     }
     if decoder.total_out() != entry.size || decoder.total_in() != entry.stored {
-        return Err(broken(entry, "the data decompresses to another size than the directory promises", at).into());
+        return Err(
+            broken(entry, "the data decompresses to another size than the directory promises", at).into()
+        );
     }
     Ok(())
 }

@@ -21,11 +21,17 @@ const ZIP64_VERSIONS: (u16, u16) = (0x031e, 45);
 /// Returns whether PyTorch wrote the archive: more than half of the entries are padded its way, so
 /// that no damage in one place decides.
 pub(super) fn is_torch(headers: &[Header]) -> bool {
-    let padded = headers.iter().filter(|header| matches!(find_extra(header.extra(), PADDING_ID), Some(Some(_))));
+    let padded =
+        headers.iter().filter(|header| matches!(find_extra(header.extra(), PADDING_ID), Ok(Some(_))));
     padded.count() * 2 > headers.len()
 }
 
-pub(super) fn check(tail: &Tail, entries: &[Entry], headers: &[Header], directory: &[u8]) -> Result<(), Finding> {
+pub(super) fn check(
+    tail: &Tail,
+    entries: &[Entry],
+    headers: &[Header],
+    directory: &[u8],
+) -> Result<(), Finding> {
     check_tail(tail)?;
     check_directory(tail, entries, directory)?;
     for (entry, header) in entries.iter().zip(headers) {

@@ -140,7 +140,7 @@ fn compare(entry: &Entry, fields: &Fields, extra: &[u8]) -> Result<(), &'static 
     if fields.crc32 != entry.raw.crc32 && !(deferred && fields.crc32 == 0) {
         return Err("the local header has another checksum");
     }
-    let zip64 = find_extra(extra, 1).ok_or("the local header's extra field is malformed")?;
+    let zip64 = find_extra(extra, 1).map_err(|_| "the local header's extra field is malformed")?;
     let mut zip64 = Cursor::new(zip64.unwrap_or_default());
     let mut same = |narrow: u32, wanted: u64| {
         let wide = if narrow == u32::MAX { zip64.u64() } else { None };

@@ -26,7 +26,7 @@ use crate::format::Flaw;
 use crate::io::ReadAt;
 
 pub use entry::{Entry, Method};
-pub(crate) use inflate::inflate_to_memory;
+pub(crate) use inflate::{inflate_checksum, inflate_to_memory};
 
 /// The first bytes of an archive that has entries.
 pub const LOCAL_SIGNATURE: [u8; 4] = *b"PK\x03\x04";

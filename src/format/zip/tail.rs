@@ -75,7 +75,13 @@ impl Tail {
         if end != Some(directory_end) {
             return Err(misplaced(&summary, directory_end).into());
         }
-        Ok(Self { directory: summary.offset..directory_end, entries: summary.entries, comment_bytes, zip64, defers_needlessly })
+        Ok(Self {
+            directory: summary.offset..directory_end,
+            entries: summary.entries,
+            comment_bytes,
+            zip64,
+            defers_needlessly,
+        })
     }
 
     pub(super) fn read_directory(&self, source: &dyn ReadAt) -> Result<Vec<u8>, Flaw> {

@@ -37,19 +37,28 @@ impl Machine<'_> {
                 let requires_grad = self.truth(requires_grad)?;
                 self.parameter(data, requires_grad)?
             }
-            (Known::FromTypeV2, &[function, _, inner, _]) => return self.from_type(function, inner, depth),
+            (Known::FromTypeV2, &[function, _, inner, _]) => {
+                return self.rebuild_as_type(function, inner, depth);
+            }
             (Known::Rebuild(function), _) => return self.rebuild(function, arguments),
             (Known::Array(global), _) => return self.array_call(global, arguments),
-            _ => return invalid(format!("a call of a known name with {} arguments: it takes others", arguments.len())),
+            _ => {
+                return invalid(format!(
+                    "a call of a known name with {} arguments: it takes others",
+                    arguments.len()
+                ));
+            }
         };
         self.add(node)
     }
 
-    fn from_type(&mut self, function: NodeId, arguments: NodeId, depth: usize) -> Step<NodeId> {
+    fn rebuild_as_type(&mut self, function: NodeId, arguments: NodeId, depth: usize) -> Step<NodeId> {
         if depth > MAX_WRAPPING {
             return too_complex("a tensor is wrapped too often");
         }
-        let Node::Global(name) = self.node(function) else { return invalid("a tensor is rebuilt by no function") };
+        let Node::Global(name) = self.node(function) else {
+            return invalid("a tensor is rebuilt by no function");
+        };
         let Some(known) = lookup(name) else { return invalid("a tensor is rebuilt by an unknown function") };
         let Node::Tuple(items) = self.node(arguments) else { return invalid("arguments that are no tuple") };
         let items = items.clone();
@@ -60,7 +69,11 @@ impl Machine<'_> {
     /// A map from nothing, from a map, or from a list of pairs.
     fn map(&mut self, kind: MapKind, arguments: &[NodeId]) -> Step<Node> {
         let &[source] = arguments else {
-            return if arguments.is_empty() { Ok(Node::Map(kind, None)) } else { invalid("a map of several arguments") };
+            return if arguments.is_empty() {
+                Ok(Node::Map(kind, None))
+            } else {
+                invalid("a map of several arguments")
+            };
         };
         let entries = match self.node(source) {
             Node::Map(_, None) => Vec::new(),
@@ -89,7 +102,9 @@ impl Machine<'_> {
         let items = match arguments {
             [] => Vec::new(),
             &[source] => match self.node(source) {
-                Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => items.clone(),
+                Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => {
+                    items.clone()
+                }
                 other => return invalid(format!("a set made of a value of type {}", other.type_name())),
             },
             _ => return invalid("a set of several arguments"),
@@ -103,7 +118,9 @@ impl Machine<'_> {
             [] => Box::default(),
             &[source] => match self.node(source) {
                 Node::Bytes(bytes) | Node::ByteArray(bytes) => bytes.clone(),
-                other => return invalid(format!("a bytearray made of a value of type {}", other.type_name())),
+                other => {
+                    return invalid(format!("a bytearray made of a value of type {}", other.type_name()));
+                }
             },
             &[text, encoding] => self.encode(text, Some(encoding))?,
             _ => return invalid("a bytearray of several arguments"),
@@ -137,7 +154,9 @@ impl Machine<'_> {
     pub(super) fn persistent(&mut self, id: NodeId) -> Step {
         let Node::Tuple(items) = self.node(id) else { return invalid("a persistent id that is no tuple") };
         let (class, key, device, length, view) = match *items.as_slice() {
-            [word, class, key, device, length] if self.is_word(word, "storage") => (class, key, device, length, None),
+            [word, class, key, device, length] if self.is_word(word, "storage") => {
+                (class, key, device, length, None)
+            }
             [word, class, key, device, length, view] if self.is_word(word, "storage") => {
                 (class, key, device, length, Some(view))
             }
@@ -223,7 +242,9 @@ impl Machine<'_> {
         if let Some(&known) = self.storage_ids.get(&key) {
             return Ok(known);
         }
-        let Some(storage) = self.storages.get(whole.0 as usize) else { return invalid("a view of no storage") };
+        let Some(storage) = self.storages.get(whole.0 as usize) else {
+            return invalid("a view of no storage");
+        };
         if start.checked_add(bytes).is_none_or(|end| end > storage.bytes) {
             return fault::tensor(format!("a view reaches past the end of storage '{}'", storage.key));
         }

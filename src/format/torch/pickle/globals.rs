@@ -120,8 +120,9 @@ fn lookup_torch(name: &str) -> Option<Known> {
         let class = class.strip_prefix("cuda.").unwrap_or(class);
         let (class, sparse) = class.strip_prefix("sparse.").map_or((class, false), |class| (class, true));
         let dtype = storage_dtype(class)?;
-        let listed = !class.starts_with('Q') && !class.starts_with("Complex") && !(sparse && dtype == Dtype::Bool);
-        return listed.then_some(Known::TensorClass);
+        let unlisted =
+            class.starts_with('Q') || class.starts_with("Complex") || (sparse && dtype == Dtype::Bool);
+        return (!unlisted).then_some(Known::TensorClass);
     }
     // `torch.float4_e2m1fn` doesn't exist: PyTorch has only the pair.
     Dtype::from_torch_name(name).filter(|dtype| *dtype != Dtype::F4).map(Known::Dtype)

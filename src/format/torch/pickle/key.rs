@@ -61,7 +61,11 @@ enum Settled {
 }
 
 /// Returns the entries without repetition, or `None` where there was none.
-fn settle_map(nodes: &[Node], entries: &[(NodeId, NodeId)], parts: &mut usize) -> Step<Option<Vec<(NodeId, NodeId)>>> {
+fn settle_map(
+    nodes: &[Node],
+    entries: &[(NodeId, NodeId)],
+    parts: &mut usize,
+) -> Step<Option<Vec<(NodeId, NodeId)>>> {
     let mut places = HashMap::with_capacity(entries.len());
     let mut kept: Vec<(NodeId, NodeId)> = Vec::new();
     for (position, &(key, value)) in entries.iter().enumerate() {
@@ -111,7 +115,9 @@ fn make<'a>(nodes: &'a [Node], id: NodeId, depth: usize, parts: &mut usize) -> S
         }
         Node::Size(lengths) => Key::Tuple(lengths.iter().map(|&length| Key::Integer(length)).collect()),
         Node::Dtype(dtype) => Key::Named(dtype.torch_name()),
-        Node::Device(name) | Node::Layout(name) | Node::QScheme(name) | Node::Global(name) => Key::Named(name),
+        Node::Device(name) | Node::Layout(name) | Node::QScheme(name) | Node::Global(name) => {
+            Key::Named(name)
+        }
         Node::List(_) | Node::Set(_) | Node::Map(..) | Node::ByteArray(_) | Node::Array(_) => {
             return invalid(format!("a {} can't be a key", node.type_name()));
         }

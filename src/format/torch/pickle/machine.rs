@@ -163,7 +163,9 @@ impl<'a> Machine<'a> {
                 return unsupported("a class is given by a code that only the writing program knows");
             }
             Opcode::NextBuffer | Opcode::ReadonlyBuffer => {
-                return unsupported("data was to be handed over outside of the pickle, and isn't in the file");
+                return unsupported(
+                    "data was to be handed over outside of the pickle, and isn't in the file",
+                );
             }
             _ => {
                 let node = self.value(opcode)?;

@@ -11,13 +11,15 @@ use crate::tensor::{Array, ArrayData, Node, NodeId};
 impl Machine<'_> {
     pub(super) fn array_call(&mut self, global: ArrayGlobal, arguments: &[NodeId]) -> Step<NodeId> {
         let node = match (global, arguments) {
-            (ArrayGlobal::Reconstruct, &[class, _, _]) if self.is_array_class(class) => Node::Array(Box::new(Array {
-                dtype: "|V0".into(),
-                shape: vec![0],
-                fortran: false,
-                scalar: false,
-                data: ArrayData::Missing,
-            })),
+            (ArrayGlobal::Reconstruct, &[class, _, _]) if self.is_array_class(class) => {
+                Node::Array(Box::new(Array {
+                    dtype: "|V0".into(),
+                    shape: vec![0],
+                    fortran: false,
+                    scalar: false,
+                    data: ArrayData::Missing,
+                }))
+            }
             (ArrayGlobal::Dtype, &[name, ..]) => Node::ArrayDtype(self.text(name)?.into()),
             (ArrayGlobal::Scalar, &[dtype, value]) => {
                 let dtype = self.array_dtype(dtype)?;
@@ -41,9 +43,8 @@ impl Machine<'_> {
     /// An array's state: `(version, shape, dtype, is_fortran, data)`.
     pub(super) fn build_array(&mut self, _target: NodeId, state: NodeId) -> Step<Node> {
         let items = self.tuple(state)?;
-        let (shape, dtype, fortran, data) = match items.as_slice() {
-            &[_, shape, dtype, fortran, data] | &[shape, dtype, fortran, data] => (shape, dtype, fortran, data),
-            _ => return invalid("a NumPy array's state of no known form"),
+        let (&[_, shape, dtype, fortran, data] | &[shape, dtype, fortran, data]) = items.as_slice() else {
+            return invalid("a NumPy array's state of no known form");
         };
         let dtype = self.array_dtype(dtype)?;
         let shape = self.lengths(shape)?;
@@ -71,7 +72,14 @@ impl Machine<'_> {
         Ok(name)
     }
 
-    fn array(&mut self, dtype: Box<str>, shape: Vec<u64>, fortran: bool, scalar: bool, data: NodeId) -> Step<Node> {
+    fn array(
+        &mut self,
+        dtype: Box<str>,
+        shape: Vec<u64>,
+        fortran: bool,
+        scalar: bool,
+        data: NodeId,
+    ) -> Step<Node> {
         let Some(count) = TensorInfo::count(&shape) else {
             return tensor_fault("a NumPy array has more elements than any machine can count");
         };

@@ -13,11 +13,15 @@ impl Machine<'_> {
             (Rebuild::Tensor, &[storage, offset, size, stride]) => {
                 self.strided(storage, None, offset, size, stride, None)?
             }
-            (Rebuild::TensorV2, &[storage, offset, size, stride, grad, _, ref rest @ ..]) if rest.len() < 2 => {
+            (Rebuild::TensorV2, &[storage, offset, size, stride, grad, _, ref rest @ ..])
+                if rest.len() < 2 =>
+            {
                 let tensor = self.strided(storage, None, offset, size, stride, None)?;
                 self.with_metadata(tensor, grad, rest.first().copied())?
             }
-            (Rebuild::TensorV3, &[storage, offset, size, stride, grad, _, dtype, ref rest @ ..]) if rest.len() < 2 => {
+            (Rebuild::TensorV3, &[storage, offset, size, stride, grad, _, dtype, ref rest @ ..])
+                if rest.len() < 2 =>
+            {
                 let dtype = self.dtype(dtype)?;
                 let tensor = self.strided(storage, Some(dtype), offset, size, stride, None)?;
                 self.with_metadata(tensor, grad, rest.first().copied())?
@@ -33,14 +37,19 @@ impl Machine<'_> {
                 return self.add(node);
             }
             (Rebuild::Sparse, &[layout, data]) => self.sparse(layout, data)?,
-            (Rebuild::Meta, &[dtype, size, _, grad]) => self.bodiless(dtype, size, grad)?,
-            (Rebuild::Wrapper, &[_, dtype, size, _, _, _, _, grad]) => self.bodiless(dtype, size, grad)?,
-            (Rebuild::Nested, &[buffer, sizes, strides, offsets]) => self.nested(buffer, sizes, strides, offsets)?,
+            (Rebuild::Meta, &[dtype, size, _, grad])
+            | (Rebuild::Wrapper, &[_, dtype, size, _, _, _, _, grad]) => self.bodiless(dtype, size, grad)?,
+            (Rebuild::Nested, &[buffer, sizes, strides, offsets]) => {
+                self.nested(buffer, sizes, strides, offsets)?
+            }
             (Rebuild::FromCpuTensor | Rebuild::FromArray, &[data, dtype, _, grad]) => {
                 self.converted(data, dtype, grad)?
             }
             _ => {
-                return invalid(format!("a tensor is rebuilt from {} arguments: the function takes others", arguments.len()));
+                return invalid(format!(
+                    "a tensor is rebuilt from {} arguments: the function takes others",
+                    arguments.len()
+                ));
             }
         };
         self.add(Node::Tensor(Box::new(tensor)))
@@ -67,7 +76,14 @@ impl Machine<'_> {
         Ok(plain(dtype, shape, Body::Strided { storage, offset, strides, quantizer }))
     }
 
-    fn check_extent(&self, storage: StorageId, dtype: Dtype, offset: u64, shape: &[u64], strides: &[u64]) -> Step {
+    fn check_extent(
+        &self,
+        storage: StorageId,
+        dtype: Dtype,
+        offset: u64,
+        shape: &[u64],
+        strides: &[u64],
+    ) -> Step {
         let Some(storage) = self.storages.get(storage.0 as usize) else { return invalid("no such storage") };
         let elements = match extent(offset, shape, strides) {
             Ok(elements) => elements,
@@ -111,7 +127,9 @@ impl Machine<'_> {
     fn check_quantizer(&mut self, quantizer: NodeId, size: NodeId) -> Step {
         let parameters = self.tuple(quantizer)?;
         let scheme = parameters.first().map(|&scheme| self.node(scheme));
-        let Some(Node::QScheme(scheme)) = scheme else { return invalid("a quantized tensor without a scheme") };
+        let Some(Node::QScheme(scheme)) = scheme else {
+            return invalid("a quantized tensor without a scheme");
+        };
         match (&**scheme, parameters.as_slice()) {
             ("per_tensor_affine", [_, _, _]) => Ok(()),
             ("per_channel_affine" | "per_channel_affine_float_qparams", &[_, scales, zero_points, axis]) => {
@@ -125,7 +143,9 @@ impl Machine<'_> {
                         _ => TensorInfo::count(&self.tensor(part)?.shape).unwrap_or(u64::MAX),
                     };
                     if length != expected {
-                        return tensor_fault(format!("a quantized tensor has {length} scales for {expected} channels"));
+                        return tensor_fault(format!(
+                            "a quantized tensor has {length} scales for {expected} channels"
+                        ));
                     }
                 }
                 Ok(())
@@ -135,7 +155,9 @@ impl Machine<'_> {
     }
 
     fn sparse(&mut self, layout: NodeId, data: NodeId) -> Step<Tensor> {
-        let Node::Layout(layout) = self.node(layout) else { return invalid("a sparse tensor without a layout") };
+        let Node::Layout(layout) = self.node(layout) else {
+            return invalid("a sparse tensor without a layout");
+        };
         let layout = layout.clone();
         let data = self.tuple(data)?;
         let (parts, size) = match (&*layout, data.as_slice()) {

@@ -168,9 +168,8 @@ pub(super) fn utf8(bytes: &[u8]) -> Step<Node> {
 
 /// Decodes the argument of `STRING`: a quoted Python 2 string with its escapes.
 pub(super) fn quoted(line: &[u8]) -> Step<Vec<u8>> {
-    let inner = match line.trim_ascii_end() {
-        [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
-        _ => return invalid("a string lacks its quotes"),
+    let ([b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"']) = line.trim_ascii_end() else {
+        return invalid("a string lacks its quotes");
     };
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner.iter();
@@ -208,7 +207,10 @@ mod tests {
         assert_eq!(integer(&[0x00, 0xff]), Node::Int(-256));
         assert_eq!(integer(&[0x80, 0xff, 0xff]), Node::Int(-128));
         assert_eq!(integer(&[0, 0, 0, 0, 0, 0, 0, 0x80]), Node::Int(i64::MIN));
-        assert_eq!(integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]), Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0x80, 0].into()));
+        assert_eq!(
+            integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]),
+            Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0x80, 0].into())
+        );
         assert_eq!(integer(&[7, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Node::Int(7));
     }
 
@@ -216,7 +218,10 @@ mod tests {
     fn decimals_agree_with_binary() {
         assert_eq!(decimal("-256L").unwrap(), Node::Int(-256));
         assert_eq!(decimal("9223372036854775808").unwrap(), integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]));
-        assert_eq!(decimal("-9223372036854775809").unwrap(), integer(&[0xff, 255, 255, 255, 255, 255, 255, 0x7f, 0xff]));
+        assert_eq!(
+            decimal("-9223372036854775809").unwrap(),
+            integer(&[0xff, 255, 255, 255, 255, 255, 255, 0x7f, 0xff])
+        );
         assert!(decimal("12a").is_err());
         assert!(decimal("-").is_err());
         assert!(decimal(&"9".repeat(5_000)).is_err());
