@@ -1,5 +1,8 @@
 //! Judgement: the four levels, and what they make of a file.
 
+mod batch;
+mod discover;
+mod history;
 mod inspect;
 mod options;
 mod requirement;
@@ -8,9 +11,12 @@ use std::path::Path;
 
 use crate::record::{FormatKind, Report};
 
+pub use batch::Batch;
+pub use discover::{Candidate, Discovery, Look, discover};
+pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
-pub use requirement::Requirement;
+pub use requirement::{Requirement, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
 ///
