@@ -210,6 +210,7 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files of their own")]
 mod tests {
     use proptest::prelude::*;
 

@@ -6,6 +6,7 @@ mod table;
 
 use std::io::{self, BufWriter};
 
+use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 use self::json::{Document, Lines};
@@ -14,6 +15,7 @@ use self::table::Table;
 use super::args::VerifyArgs;
 use super::exit::Stop;
 use super::failures::Past;
+use super::text::Palette;
 use crate::error::Error;
 use crate::record::{Report, Verdict};
 
@@ -62,15 +64,29 @@ impl Summary {
     }
 }
 
+/// Opens the table, in colour where stdout is a terminal that has it or the environment asks for it.
+fn table(is_quiet: bool) -> Box<dyn Output> {
+    let stdout = io::stdout().lock();
+    let palette = Palette { is_coloured: AutoStream::choice(&stdout) != ColorChoice::Never };
+    if palette.is_coloured {
+        Box::new(Table::new(buffered(AutoStream::auto(stdout)), palette, is_quiet))
+    } else {
+        Box::new(Table::new(buffered(stdout), palette, is_quiet))
+    }
+}
+
+fn buffered<W: io::Write>(out: W) -> BufWriter<W> {
+    BufWriter::with_capacity(64 << 10, out)
+}
+
 /// Opens the outputs that were asked for.
 pub(super) fn open(args: &VerifyArgs) -> Result<Box<dyn Output>, Stop> {
     let stdout: Box<dyn Output> = if args.json {
-        Box::new(Document::new(BufWriter::new(io::stdout().lock())))
+        Box::new(Document::new(buffered(io::stdout().lock())))
     } else if args.ndjson {
-        Box::new(Lines::new(BufWriter::new(io::stdout().lock())))
+        Box::new(Lines::new(buffered(io::stdout().lock())))
     } else {
-        let terminal = anstream::AutoStream::auto(io::stdout().lock());
-        Box::new(Table::new(BufWriter::with_capacity(64 << 10, terminal), args.quiet))
+        table(args.quiet)
     };
     match &args.junit {
         Some(path) => Ok(Box::new(JUnit::create(path, stdout)?)),

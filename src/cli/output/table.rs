@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use anstyle::Style;
-
 use super::{Output, Past, Summary};
 use crate::cli::hints;
-use crate::cli::text::{count, duration, size, style_of, visible, visible_path};
+use crate::cli::text::{Palette, count, duration, size, visible, visible_path};
 use crate::error::Error;
 use crate::record::{Code, Finding, FormatKind, Integrity, Level, Place, Report, Verdict};
 
@@ -20,10 +18,9 @@ const NOTES_APART_MAX: usize = 3;
 /// The most findings shown of one checkpoint; the JSON has all.
 const FINDINGS_MAX: usize = 12;
 
-const DIM: Style = Style::new().dimmed();
-
 pub(super) struct Table<W> {
     out: W,
+    palette: Palette,
     is_quiet: bool,
     failures: Vec<(Report, Option<Past>)>,
     rows: Vec<Row>,
@@ -74,15 +71,15 @@ impl Notes {
 }
 
 impl<W: Write> Table<W> {
-    pub(super) fn new(out: W, is_quiet: bool) -> Self {
-        Self { out, is_quiet, failures: Vec::new(), rows: Vec::new(), notes: Notes::default() }
+    pub(super) fn new(out: W, palette: Palette, is_quiet: bool) -> Self {
+        Self { out, palette, is_quiet, failures: Vec::new(), rows: Vec::new(), notes: Notes::default() }
     }
 
     fn failures(&mut self) -> io::Result<()> {
         // Stable: within a verdict, path order stays.
         self.failures.sort_by_key(|(report, _)| std::cmp::Reverse(report.verdict));
         for (report, past) in &self.failures {
-            failure(&mut self.out, report, past.as_ref())?;
+            failure(&mut self.out, self.palette, report, past.as_ref())?;
             writeln!(self.out)?;
         }
         Ok(())
@@ -90,14 +87,14 @@ impl<W: Write> Table<W> {
 
     fn rows(&mut self) -> io::Result<()> {
         let Some(widest) = self.rows.iter().map(|row| row.format.as_str().len()).max() else { return Ok(()) };
-        let format = widest.max(6);
+        let (format, dim) = (widest.max(6), self.palette.dimmed());
         writeln!(
             self.out,
-            "{DIM}VERDICT  PASSED     {:format$}  {:>10}  {:>7}  INTEGRITY  PATH{DIM:#}",
+            "{dim}VERDICT  PASSED     {:format$}  {:>10}  {:>7}  INTEGRITY  PATH{dim:#}",
             "FORMAT", "SIZE", "TENSORS"
         )?;
         for row in &self.rows {
-            line(&mut self.out, row, format)?;
+            line(&mut self.out, self.palette, row, format)?;
             for note in self.notes.apart(row) {
                 writeln!(self.out, "         note: {note}")?;
             }
@@ -116,7 +113,7 @@ impl<W: Write> Table<W> {
         write!(self.out, "{checkpoints}, {}, in {}: ", size(summary.bytes), duration(summary.elapsed_ms))?;
         let mut separator = "";
         for (number, verdict) in summary.counts().into_iter().filter(|(number, _)| *number > 0) {
-            let style = style_of(verdict);
+            let style = self.palette.verdict(verdict);
             write!(self.out, "{separator}{style}{number} {verdict}{style:#}")?;
             separator = ", ";
         }
@@ -154,8 +151,8 @@ impl<W: Write> Output for Table<W> {
     }
 }
 
-fn line(out: &mut impl Write, row: &Row, format: usize) -> io::Result<()> {
-    let style = style_of(Verdict::Valid);
+fn line(out: &mut impl Write, palette: Palette, row: &Row, format: usize) -> io::Result<()> {
+    let style = palette.verdict(Verdict::Valid);
     let passed = row.passed.map_or("none", Level::as_str);
     let tensors = row.tensors.map_or_else(|| "-".to_owned(), |tensors| tensors.to_string());
     writeln!(
@@ -168,13 +165,13 @@ fn line(out: &mut impl Write, row: &Row, format: usize) -> io::Result<()> {
     )
 }
 
-fn failure(out: &mut impl Write, report: &Report, past: Option<&Past>) -> io::Result<()> {
-    let style = style_of(report.verdict);
+fn failure(out: &mut impl Write, palette: Palette, report: &Report, past: Option<&Past>) -> io::Result<()> {
+    let (style, dim) = (palette.verdict(report.verdict), palette.dimmed());
     let level = |level: Option<Level>| level.map_or("nothing", Level::as_str);
     writeln!(out, "{style}{}{style:#}  {}", report.verdict, visible_path(&report.path))?;
     let (format, bytes) = (report.format, size(report.bytes));
     let (checked, passed) = (level(report.level), level(report.passed));
-    writeln!(out, "  {DIM}{format}, {bytes}; checked to {checked}, passed {passed}{DIM:#}")?;
+    writeln!(out, "  {dim}{format}, {bytes}; checked to {checked}, passed {passed}{dim:#}")?;
     findings(out, report)?;
     for hint in hints(report) {
         writeln!(out, "  hint: {hint}")?;
@@ -256,16 +253,14 @@ mod tests {
     }
 
     fn render(is_quiet: bool, reports: impl IntoIterator<Item = (Report, Option<Past>)>) -> String {
-        let mut table = Table::new(Vec::new(), is_quiet);
+        let mut table = Table::new(Vec::new(), Palette { is_coloured: false }, is_quiet);
         let mut summary = Summary::default();
         for (report, past) in reports {
             summary.add(&report);
             table.report(report, past.as_ref()).unwrap();
         }
         table.finish(&summary, &[]).unwrap();
-        let mut plain = anstream::StripStream::new(Vec::new());
-        plain.write_all(&table.out).unwrap();
-        String::from_utf8(plain.into_inner()).unwrap()
+        String::from_utf8(table.out).unwrap()
     }
 
     fn damaged() -> Finding {

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests make files of their own")]
+
 use super::*;
 
 /// A directory with these files; a path ending in `/` is a directory, one with `=` has that content.
