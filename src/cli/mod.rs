@@ -1,8 +1,58 @@
 //! The `ckpt` command.
+//!
+//! What it prints to stdout is data, what it prints to stderr is talk. Names that come from files or
+//! the file system are hostile until escaped: nothing of them reaches the terminal raw.
 
+mod args;
+mod completions;
+mod exit;
+mod failures;
+mod hints;
+mod info;
+mod man;
+mod output;
+mod progress;
+mod text;
+mod verify;
+
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Command};
+use self::exit::{Outcome, Stop};
 
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::try_parse() {
+        Ok(cli) => run(&cli).into(),
+        // Help and version are printed this way too, and are no error.
+        Err(error) => {
+            drop(error.print());
+            if error.use_stderr() { Outcome::Usage.into() } else { Outcome::Done.into() }
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Outcome {
+    let outcome = match &cli.command {
+        Command::Verify(args) => verify::run(args),
+        Command::Info(args) => info::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    };
+    outcome.unwrap_or_else(|stop| {
+        if let Stop::Failed(message) = &stop {
+            talk("error", message);
+        }
+        stop.outcome()
+    })
+}
+
+/// Says something on stderr. That nobody listens is no error.
+fn talk(kind: &str, message: &str) {
+    let style = text::style_of_talk(kind);
+    let mut stderr = anstream::stderr().lock();
+    drop(writeln!(stderr, "{style}{kind}{style:#}: {}", text::visible(message)));
 }

@@ -4,10 +4,13 @@
 //! ([`sharded`]), or a Hugging Face Trainer's directory ([`trainer`]). Each level is a module:
 //! [`size`], [`container`], [`load`], [`keys`]. They collect findings; the gravest one decides.
 
+mod batch;
 mod container;
 mod contents;
 mod directory;
+mod discover;
 mod file;
+mod history;
 mod inspect;
 mod keys;
 mod load;
@@ -25,6 +28,9 @@ use std::time::Instant;
 
 use crate::record::{Level, Report};
 
+pub use batch::Batch;
+pub use discover::{Candidate, Discovery, Look, discover};
+pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
 pub use requirement::{Requirement, ShapePattern, parse_requirements};

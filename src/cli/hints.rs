@@ -1,0 +1,132 @@
+//! What to do about a finding. The library states the facts; what to do is said here.
+
+use crate::error::ErrorKind;
+use crate::record::Code;
+
+const RESTORE: &str = "restore it from a copy, or resume from an earlier checkpoint";
+const WRITER: &str =
+    "the file is as its writer made it: save it again with PyTorch, or report it to the writer";
+const UNTRUSTED: &str =
+    "no proper writer makes such a file: don't load it unless you know where it comes from";
+
+/// Returns what to do about a failure of this kind; none where the message says it all.
+pub(super) fn for_code(code: Code) -> Option<&'static str> {
+    file(code).or_else(|| container(code)).or_else(|| contents(code)).or_else(|| keys(code))
+}
+
+/// The file as a whole, and what its content is.
+fn file(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::Missing => "check the path; a save that was interrupted leaves no file under the final name",
+        Code::NotRegular => "name the file itself, not a device, pipe or socket",
+        Code::Empty | Code::AllZero => {
+            "the file was never written back, as after a crash: resume from an earlier checkpoint"
+        }
+        Code::IoError => "check permissions and the device's health (dmesg), then run again",
+        Code::SizeMismatch => {
+            "the file is not the one its marker was written for: copy it again, or resume from an earlier one"
+        }
+        Code::MarkerMissing => "the save may not have finished: resume from a checkpoint that has its marker",
+        Code::ChangedWhileRead => "something is writing to it: run again when the save is finished",
+        Code::ForeignFormat | Code::UnknownFormat => {
+            "it is no checkpoint: check where it came from, and download or export it again"
+        }
+        Code::MisleadingName => "rename it to what it is",
+        _ => return None,
+    })
+}
+
+/// ZIP archives, and safetensors headers.
+fn container(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::DirectoryMissing | Code::Truncated => {
+            "the file is short, as after an interrupted save, copy or download: copy it again, or resume from an \
+             earlier checkpoint"
+        }
+        Code::DirectoryDamaged
+        | Code::EntryOutOfBounds
+        | Code::LayoutDamaged
+        | Code::CompressionDamaged
+        | Code::HeaderLength
+        | Code::TensorSize => RESTORE,
+        Code::EntriesOverlap | Code::HeaderDisagrees | Code::Ambiguous | Code::StrayBytes => UNTRUSTED,
+        Code::UnsupportedMethod => "pack the archive again, stored or deflated",
+        Code::Encrypted => "decrypt the archive first",
+        Code::RecordMissing => "the save was interrupted, or the archive was packed again without it",
+        Code::ContainerTooNew => "upgrade ckpt, or save it again with an older PyTorch",
+        Code::ByteOrderUnknown | Code::DataLayout | Code::HeaderMalformed => WRITER,
+        Code::TooComplex => {
+            "no checkpoint of a model needs this much: look at what wrote it before loading it"
+        }
+        Code::DtypeUnknown => "convert the tensor to a dtype that frameworks have",
+        _ => return None,
+    })
+}
+
+/// Checksums, the pickle, and checkpoints of several files.
+fn contents(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::ChecksumMismatch => {
+            "the bytes changed after they were saved, and loading would not notice: restore the file from a copy, \
+             or resume from an earlier checkpoint"
+        }
+        Code::PickleDamaged | Code::StorageSize => RESTORE,
+        Code::PickleInvalid | Code::TensorOutOfBounds => WRITER,
+        Code::NeedsTrust => {
+            "loading it elsewhere could run its code; where you trust its origin, accept the name with \
+             --allow-global NAME, or save the weights alone (state_dict)"
+        }
+        Code::TorchRefuses => "save it again with `torch.save` and its default protocol",
+        Code::ArtifactMissing => "copy or download the missing file again",
+        Code::IndexDisagrees => "index and shards are of different saves: copy or download both again",
+        Code::IndexMalformed => "copy or download the index again",
+        _ => return None,
+    })
+}
+
+/// Keys, versions, status.
+fn keys(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::NotAMap => "save a dictionary, such as a state_dict; a bare tensor or list has no keys",
+        Code::KeyMissing | Code::KeyUnexpected | Code::DtypeMismatch | Code::ShapeMismatch => {
+            "it is a checkpoint of another model, or of another version of it: `ckpt info` lists what it has"
+        }
+        Code::VersionTooNew => "upgrade ckpt, or resume from a checkpoint of this version",
+        Code::VersionMissing => "save it with its version, or leave --compat out",
+        Code::InProgress => "the save may not have finished: resume from an earlier checkpoint",
+        _ => return None,
+    })
+}
+
+/// Returns what to do about a named directory that is itself the problem.
+pub(super) fn for_directory(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Nothing => {
+            "checkpoints are found by extension and by content; name a file to have it checked whatever it is"
+        }
+        _ => "check the path and its permissions",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes only: there is nothing to do about them.
+    const NOTES: [Code; 7] = [
+        Code::Marked,
+        Code::ContentsNotChecked,
+        Code::HeaderTolerated,
+        Code::NoChecksums,
+        Code::GlobalAllowed,
+        Code::DeviceTag,
+        Code::IntactOnly,
+    ];
+
+    #[test]
+    fn every_failure_has_a_hint_and_no_note_has() {
+        for &code in Code::ALL {
+            assert_ne!(for_code(code).is_some(), NOTES.contains(&code), "{code}");
+        }
+    }
+}

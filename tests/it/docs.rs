@@ -1,0 +1,43 @@
+//! The pages for readers say what the source says.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ckpt::record::{FormatKind, INFO_SCHEMA, REPORT_SCHEMA};
+use ckpt::{Code, Integrity, Level, Verdict};
+
+fn page() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md")).unwrap()
+}
+
+/// The table of codes stands between two comments, so that a reader sees nothing of the check.
+#[test]
+fn the_page_lists_every_code_with_its_meaning() {
+    let page = page();
+    let (_, rest) = page.split_once("<!-- codes -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- /codes -->").unwrap();
+    let mut expected = "| code | meaning |\n|---|---|\n".to_owned();
+    for code in Code::ALL {
+        writeln!(expected, "| `{code}` | {} |", code.meaning()).unwrap();
+    }
+    assert_eq!(table.trim(), expected.trim(), "docs/report.md must have this table:\n{expected}");
+}
+
+#[test]
+fn the_page_names_every_word_of_the_schema() {
+    let page = page();
+    let levels = Level::ALL.map(Level::as_str);
+    let verdicts = [Verdict::Valid, Verdict::Incompatible, Verdict::Corrupted, Verdict::Unreadable];
+    let integrity = [Integrity::None, Integrity::Partial, Integrity::Full];
+    let words = levels
+        .into_iter()
+        .chain(verdicts.map(Verdict::as_str))
+        .chain(integrity.map(Integrity::as_str))
+        .chain([REPORT_SCHEMA, INFO_SCHEMA, "ckpt.verify/1"]);
+    for word in words {
+        assert!(page.contains(&format!("`{word}`")) || page.contains(&format!("\"{word}\"")), "{word}");
+    }
+    for kind in [FormatKind::Safetensors, FormatKind::TorchZip, FormatKind::Directory, FormatKind::Unknown] {
+        assert!(page.contains(&format!("`{kind}`")), "{kind}");
+    }
+}
