@@ -384,14 +384,3 @@ mod tests {
         assert!(parse_requirements("").unwrap().is_empty());
     }
 }
-
-/// Reads requirements from a text, one to a line. Empty lines and those that begin with `#` are
-/// passed over.
-///
-/// # Errors
-///
-/// The first line that is no requirement.
-pub fn parse_requirements(text: &str) -> Result<Vec<Requirement>, Error> {
-    let lines = text.lines().map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::parse).collect()
-}
