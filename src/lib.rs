@@ -45,3 +45,8 @@ pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use record::{Code, Finding, Integrity, Level, Place, Report, Verdict};
 pub use validate::{VerifyOptions, verify};
+
+/// The examples of `README.md`, which are run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{File, Mention, Place, Source, Target};
-use super::{NEIGHBOURS, Violation, assert_none, floor, found};
+use super::{FLOORS, NEIGHBOURS, Violation, assert_none, floor, found};
 
 #[test]
 fn imports_go_downwards() {
@@ -18,6 +18,17 @@ fn every_room_has_a_floor() {
 #[test]
 fn no_modules_need_each_other() {
     assert_none(&cycles(&Source::read()));
+}
+
+#[test]
+fn the_architecture_has_the_same_floors() {
+    let page = include_str!("../../../ARCHITECTURE.md");
+    for (number, rooms) in FLOORS.iter().enumerate() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {number} "))).unwrap();
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let listed: Vec<_> = cells[2].split(", ").map(|room| room.trim_matches('`')).collect();
+        assert_eq!(listed, *rooms, "{row}");
+    }
 }
 
 /// Finds what is imported from the same or a higher floor, other than from one's own room.
