@@ -19,7 +19,8 @@ fn options() -> VerifyOptions {
 /// Verifies `cases` damaged files, side by side; `make` gives the bytes of each. Returns those that
 /// passed for valid.
 fn survivors(name: &str, cases: usize, make: impl Fn(usize) -> Vec<u8> + Sync) -> Vec<(usize, Report)> {
-    let directory = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
+    let directory =
+        tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let work = |thread: usize| {
@@ -94,7 +95,8 @@ fn a_cut_file_is_corrupted_at_every_length() {
 fn bytes_behind_the_end_are_found() {
     for name in ["small.pt", "small.safetensors"] {
         let (_, bytes) = fixture(name);
-        let longer = |case: usize| [bytes.clone(), vec![u8::try_from(case % 256).unwrap(); 1 + case / 256]].concat();
+        let longer =
+            |case: usize| [bytes.clone(), vec![u8::try_from(case % 256).unwrap(); 1 + case / 256]].concat();
         let passed = survivors(name, 1024, longer);
         assert!(passed.is_empty(), "{name}: {:?}", passed.first());
     }
