@@ -383,4 +383,13 @@ mod tests {
         assert!(message.starts_with("line 3: "), "{message}");
         assert!(parse_requirements("").unwrap().is_empty());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\PC:\\[\\],.*{}0-9f]{0,12}") {
+            if let Ok(requirement) = text.parse::<Requirement>() {
+                proptest::prop_assert!(requirement.matches(requirement.name()));
+            }
+        }
+    }
 }

@@ -67,9 +67,10 @@ fn foreign_tensors(index: &Index, shards: &[Shard]) -> Vec<Finding> {
 
 /// Holds `total_size` against the tensors' bytes.
 ///
-/// `huggingface_hub` counts a storage once, however many tensors share it. A safetensors shard has
-/// no shared storages. A `.bin` shard may, and the tensors' infos don't say: there, a smaller total
-/// is a note as long as tensors of equal size within a shard could account for the difference.
+/// `huggingface_hub` counts whole storages, each once, however many tensors share it. A safetensors
+/// shard has a storage for each tensor. In a `.bin` shard it may be otherwise, and the tensors' infos
+/// don't say: there, a larger total is a note (a tensor is a view of a larger storage), and a smaller
+/// one as long as tensors of equal size within a shard could account for the difference.
 /// `transformers`, while it had a count of its own, took a boolean for an eighth of a byte.
 fn total_size(index: &Index, shards: &[Shard]) -> Option<Finding> {
     let total = index.total_size?;
@@ -81,8 +82,9 @@ fn total_size(index: &Index, shards: &[Shard]) -> Option<Finding> {
         return None;
     }
     let message = format!("the index gives a total size of {total} bytes, and the tensors have {sum}");
-    if total < sum && sum - total <= shareable(shards) {
-        let message = format!("{message}: some of them may share their storage");
+    let pickled = shards.iter().any(is_pickled);
+    if pickled && sum.saturating_sub(total) <= shareable(shards) {
+        let message = format!("{message}: some of them may share a storage, or be a part of one");
         return Some(Finding::note(Code::IndexDisagrees, Level::Container, message));
     }
     Some(Finding::incompatible(Code::IndexDisagrees, Level::Container, message))
@@ -91,10 +93,14 @@ fn total_size(index: &Index, shards: &[Shard]) -> Option<Finding> {
 /// Returns the most bytes that `.bin` shards can hold less than their tensors ask for, if all
 /// tensors of equal size within a shard are one.
 fn shareable(shards: &[Shard]) -> u64 {
-    let pickled = shards.iter().filter(|(name, _)| !name.ends_with(".safetensors"));
-    let shared = pickled.flat_map(|(_, tensors)| {
+    let shared = shards.iter().filter(|shard| is_pickled(shard)).flat_map(|(_, tensors)| {
         let mut sizes = HashSet::new();
         tensors.iter().map(|tensor| tensor.bytes).filter(move |&bytes| !sizes.insert(bytes))
     });
     shared.fold(0, u64::saturating_add)
+}
+
+/// Returns whether a shard is one that can hold shared storages.
+fn is_pickled((name, _): &Shard) -> bool {
+    !name.ends_with(".safetensors")
 }

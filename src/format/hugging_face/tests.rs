@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::Dtype;
 use crate::format::Flaw;
@@ -205,6 +207,12 @@ fn tied_tensors_of_a_pickled_shard_count_once() {
 }
 
 #[test]
+fn a_view_of_a_pickled_shard_counts_with_its_whole_storage() {
+    let index = INDEX.replace("safetensors", "bin").replace("24", "400");
+    assert_eq!(only(check(&index, &shards("bin"))).verdict, Verdict::Valid);
+}
+
+#[test]
 fn booleans_may_count_an_eighth() {
     let index = INDEX.replace("24", "17.125");
     let mut shards = shards("safetensors");
@@ -336,5 +344,36 @@ fn a_trainer_directory_is_recognised() {
     assert_eq!(checkpoint_step("checkpoint-500"), Some(500));
     for name in ["checkpoint-", "checkpoint-x", "checkpoint-+5", "my-checkpoint-5"] {
         assert_eq!(checkpoint_step(name), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..64),
+        flips in prop::collection::vec((0..INDEX.len(), any::<u8>()), 0..4),
+    ) {
+        let mut index = INDEX.as_bytes().to_vec();
+        for (at, value) in flips {
+            index[at] = value;
+        }
+        for bytes in [bytes, index] {
+            if let Ok(index) = read_index(&bytes) {
+                for shard in &index.shards {
+                    prop_assert_eq!(std::path::Path::new(shard).components().count(), 1);
+                }
+            }
+            drop(read_trainer_state(&bytes));
+        }
+    }
+
+    #[test]
+    fn any_map_is_read_as_it_is(map in prop::collection::btree_map(any::<String>(), "[a-z0-9 .-]{1,8}x", 0..8)) {
+        let text = serde_json::json!({ "weight_map": map }).to_string();
+        let index = read_index(text.as_bytes()).unwrap();
+        prop_assert_eq!(index.weight_map.len(), map.len());
+        for (tensor, shard) in &map {
+            prop_assert_eq!(index.shard_of(tensor), Some(shard.as_str()));
+        }
     }
 }
