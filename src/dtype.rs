@@ -170,6 +170,31 @@ impl Dtype {
         let bits = u128::from(count) * u128::from(self.bits());
         if bits % 8 == 0 { u64::try_from(bits / 8).ok() } else { None }
     }
+
+    /// Returns the size in bytes of a tensor of `count` elements: as [`Dtype::bytes_for`], but for the
+    /// quantized types of which several elements share a byte. PyTorch counts their storages in bytes,
+    /// and their tensors in elements.
+    ///
+    /// ```
+    /// use ckpt::Dtype;
+    /// assert_eq!(Dtype::F32.tensor_bytes(3), Some(12));
+    /// assert_eq!(Dtype::QU4x2.tensor_bytes(3), Some(2));
+    /// ```
+    pub fn tensor_bytes(self, count: u64) -> Option<u64> {
+        match self.elements_per_byte() {
+            1 => self.bytes_for(count),
+            several => Some(count.div_ceil(several)),
+        }
+    }
+
+    /// Returns how many elements of a quantized tensor share a byte: 1 for all other types.
+    pub(crate) fn elements_per_byte(self) -> u64 {
+        match self {
+            Self::QU4x2 => 2,
+            Self::QU2x4 => 4,
+            _ => 1,
+        }
+    }
 }
 
 impl fmt::Display for Dtype {

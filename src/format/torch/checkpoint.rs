@@ -3,6 +3,7 @@ use std::io;
 use std::ops::Range;
 
 use super::pickle::Pickle;
+use crate::Dtype;
 use crate::format::Flaw;
 use crate::format::read_vec;
 use crate::format::zip::{Entry, inflate_to_memory};
@@ -77,7 +78,7 @@ impl Checkpoint {
         limit: u64,
     ) -> Result<Option<Vec<u8>>, Flaw> {
         let Body::Strided { storage, offset, strides, .. } = &tensor.body else { return Ok(None) };
-        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count))
+        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.tensor_bytes(count))
         else {
             return Ok(None);
         };
@@ -87,6 +88,9 @@ impl Checkpoint {
         let mut data = self.read_storage(source, *storage)?;
         if self.big_endian {
             swap(&mut data, tensor.dtype);
+        }
+        if tensor.dtype.elements_per_byte() > 1 {
+            return Ok(packed(&data, tensor.dtype, *offset, bytes));
         }
         Ok(gather(&data, tensor, *offset, strides))
     }
@@ -113,13 +117,20 @@ impl Checkpoint {
 }
 
 fn info(path: &str, tensor: &Tensor) -> TensorInfo {
-    let bytes = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count));
+    let bytes = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.tensor_bytes(count));
     TensorInfo {
         name: path.to_owned(),
         dtype: tensor.dtype,
         shape: tensor.shape.clone(),
         bytes: bytes.unwrap_or(u64::MAX),
     }
+}
+
+/// Copies elements of which several share a byte: PyTorch has no strides within a byte.
+fn packed(data: &[u8], dtype: Dtype, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+    let start = usize::try_from(offset / dtype.elements_per_byte()).ok()?;
+    let end = start.checked_add(usize::try_from(bytes).ok()?)?;
+    data.get(start..end).map(<[u8]>::to_vec)
 }
 
 /// Copies the elements of a view into order.
@@ -156,8 +167,7 @@ fn advance(index: &mut [u64], shape: &[u64]) -> bool {
 }
 
 /// Reverses the bytes of each element; of a complex one those of each of its two parts.
-fn swap(data: &mut [u8], dtype: crate::Dtype) {
-    use crate::Dtype;
+fn swap(data: &mut [u8], dtype: Dtype) {
     let bits = match dtype {
         Dtype::C32 | Dtype::C64 | Dtype::C128 => dtype.bits() / 2,
         other => other.bits(),

@@ -92,7 +92,7 @@ impl Machine<'_> {
         if TensorInfo::count(shape).is_none_or(|count| i64::try_from(count).is_err()) {
             return tensor_fault("the tensor has more elements than any machine can count");
         }
-        match dtype.bytes_for(elements) {
+        match dtype.tensor_bytes(elements) {
             Some(bytes) if bytes <= storage.bytes => Ok(()),
             _ => tensor_fault(format!(
                 "a tensor of {elements} elements of {dtype} reaches outside storage '{}' of {} bytes",
@@ -209,4 +209,30 @@ impl Machine<'_> {
 
 fn plain(dtype: Dtype, shape: Vec<u64>, body: Body) -> Tensor {
     Tensor { dtype, shape, requires_grad: false, parameter: false, conjugated: false, negated: false, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::torch::pickle::{Fault, Pickle, PickleOptions, read};
+
+    fn read_text(text: &str) -> Result<Pickle, Fault> {
+        read(text.as_bytes(), &PickleOptions::default())
+    }
+
+    /// A tensor of `count` elements in a storage of three packed bytes.
+    fn packed(count: u64) -> Result<Pickle, Fault> {
+        read_text(&format!(
+            "ctorch._utils\n_rebuild_qtensor\n\
+             ((S'storage'\nctorch\nQUInt4x2Storage\nS'0'\nS'cpu'\nI3\ntQ\
+             I0\n(I{count}\nt(I1\nt(ctorch\nper_tensor_affine\nF1.0\nI0\ntI00\nNtR."
+        ))
+    }
+
+    /// PyTorch counts the storage of a `quint4x2` tensor in bytes and the tensor in elements.
+    #[test]
+    fn two_four_bit_elements_share_a_byte() {
+        assert!(packed(6).is_ok());
+        assert!(packed(5).is_ok());
+        assert!(packed(7).is_err());
+    }
 }
