@@ -135,6 +135,8 @@ pub struct Tensor {
     pub conjugated: bool,
     /// Whether the elements are to be read as negated.
     pub negated: bool,
+    /// The instance's own attributes, a map; none for nearly all tensors.
+    pub attributes: Option<NodeId>,
     /// Where the elements are.
     pub body: Body,
 }
@@ -159,6 +161,8 @@ pub enum Body {
         layout: Box<str>,
         /// The parts by name.
         parts: Vec<(&'static str, NodeId)>,
+        /// Whether the indices are sorted and each is there once; `None` where the file doesn't say.
+        coalesced: Option<bool>,
     },
     /// In one buffer that holds several tensors of their own shapes.
     Nested {

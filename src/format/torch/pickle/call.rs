@@ -17,6 +17,7 @@ impl Machine<'_> {
             (Known::Counter, _) => self.map(MapKind::Counter, arguments)?,
             (Known::Set, _) => Node::Set(self.items(arguments)?),
             (Known::FrozenSet, _) => Node::FrozenSet(self.items(arguments)?),
+            (Known::Bytes, []) => Node::Bytes(Box::default()),
             (Known::ByteArray, _) => self.byte_array(arguments)?,
             (Known::Complex, &[re]) => Node::Complex(self.float(re)?, 0.0),
             (Known::Complex, &[re, im]) => Node::Complex(self.float(re)?, self.float(im)?),
@@ -37,8 +38,10 @@ impl Machine<'_> {
                 let requires_grad = self.truth(requires_grad)?;
                 self.parameter(data, requires_grad)?
             }
-            (Known::FromTypeV2, &[function, _, inner, _]) => {
-                return self.rebuild_as_type(function, inner, depth);
+            (Known::FromTypeV2, &[function, _, inner, state]) => {
+                let id = self.rebuild_as_type(function, inner, depth)?;
+                self.set_attributes(id, state);
+                return Ok(id);
             }
             (Known::Rebuild(function), _) => return self.rebuild(function, arguments),
             (Known::Array(global), _) => return self.array_call(global, arguments),
@@ -150,9 +153,16 @@ impl Machine<'_> {
     }
 
     /// Gives the storage that a persistent id names: `("storage", class, key, device, length)`, and
-    /// in files of before 1.6 a view of it.
+    /// in files of before 1.6 a view of it, or a class: `("module", class, file, source)`.
     pub(super) fn persistent(&mut self, id: NodeId) -> Step {
         let Node::Tuple(items) = self.node(id) else { return invalid("a persistent id that is no tuple") };
+        // A module's class, with its source to be shown to people: it stands for the class.
+        if let [word, class, _, _] = *items.as_slice()
+            && self.is_word(word, "module")
+        {
+            self.push_id(class);
+            return Ok(());
+        }
         let (class, key, device, length, view) = match *items.as_slice() {
             [word, class, key, device, length] if self.is_word(word, "storage") => {
                 (class, key, device, length, None)
@@ -340,6 +350,31 @@ fn empty_tensor(parameter: bool) -> Tensor {
         parameter,
         conjugated: false,
         negated: false,
+        attributes: None,
         body: Body::Meta,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::torch::pickle::{PickleOptions, read};
+    use crate::tensor::Node;
+
+    /// Whole modules were saved with the source of their classes before PyTorch 1.6.
+    #[test]
+    fn a_modules_source_stands_for_its_class() {
+        let text = b"(S'module'\ncmodels\nNet\nS'net.py'\nS'class Net: ...'\ntQ(tR.";
+        let pickle = read(text, &PickleOptions::default()).unwrap();
+        assert_eq!(pickle.unknown_globals, ["models.Net"]);
+        assert_eq!(pickle.tree.node(pickle.tree.root()).type_name(), "models.Net");
+    }
+
+    /// Protocols 0 to 2 have no opcode for empty bytes: Python writes a call.
+    #[test]
+    fn empty_bytes_are_a_call() {
+        let pickle = read(b"c__builtin__\nbytes\n(tR.", &PickleOptions::default()).unwrap();
+        assert_eq!(pickle.tree.node(pickle.tree.root()), &Node::Bytes([].into()));
+        assert!(pickle.beyond_torch.is_some());
+        assert!(pickle.unknown_globals.is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! The names that a checkpoint may ask for, and what each stands for.
 //!
 //! Source: `_get_allowed_globals` of PyTorch 2.13's `torch/_weights_only_unpickler.py`. Names are
-//! compared as `module.name`, as PyTorch does. Beyond PyTorch's list: NumPy's constructors and
-//! `frozenset`, which are pure data as well.
+//! compared as `module.name`, as PyTorch does. Beyond PyTorch's list: NumPy's constructors,
+//! `frozenset` and `bytes`, which are pure data as well.
 
 use crate::Dtype;
 
@@ -13,6 +13,7 @@ pub(super) enum Known {
     Counter,
     Set,
     FrozenSet,
+    Bytes,
     ByteArray,
     Complex,
     Encode,
@@ -63,7 +64,7 @@ pub(super) enum ArrayGlobal {
 impl Known {
     /// Returns whether PyTorch's own safe reader allows the name.
     pub(super) fn in_torch(self) -> bool {
-        !matches!(self, Self::FrozenSet | Self::Array(_))
+        !matches!(self, Self::FrozenSet | Self::Bytes | Self::Array(_))
     }
 }
 
@@ -84,6 +85,7 @@ pub(super) fn lookup(name: &str) -> Option<Known> {
         "collections.Counter" => Known::Counter,
         "builtins.set" => Known::Set,
         "builtins.frozenset" => Known::FrozenSet,
+        "builtins.bytes" => Known::Bytes,
         "builtins.bytearray" => Known::ByteArray,
         "builtins.complex" => Known::Complex,
         "_codecs.encode" => Known::Encode,

@@ -62,7 +62,32 @@ impl Machine<'_> {
         if !matches!(order, "<" | ">" | "|" | "=") {
             return invalid("a NumPy dtype of no known byte order");
         }
-        Ok(Node::ArrayDtype(format!("{order}{name}").into()))
+        let unit = match items.get(8) {
+            Some(&metadata) => self.time_unit(metadata)?,
+            None => String::new(),
+        };
+        Ok(Node::ArrayDtype(format!("{order}{name}{unit}").into()))
+    }
+
+    /// The unit of a time, as NumPy prints it: `[ns]`, `[25s]`; empty for other dtypes. It stands in
+    /// the dtype's metadata, `({}, (unit, number, denominator, event))`.
+    fn time_unit(&self, metadata: NodeId) -> Step<String> {
+        let Node::Tuple(pair) = self.node(metadata) else { return Ok(String::new()) };
+        let Some(Node::Tuple(unit)) = pair.get(1).map(|&unit| self.node(unit)) else {
+            return Ok(String::new());
+        };
+        let &[name, number, _, _] = unit.as_slice() else {
+            return invalid("a NumPy time unit of no known form");
+        };
+        let name = match self.node(name) {
+            Node::Bytes(name) => String::from_utf8_lossy(name).into_owned(),
+            _ => self.text(name)?.to_owned(),
+        };
+        Ok(match (name.as_str(), self.integer(number)?) {
+            ("generic", _) => String::new(),
+            (name, 1) => format!("[{name}]"),
+            (name, number) => format!("[{number}{name}]"),
+        })
     }
 
     fn array_dtype(&mut self, id: NodeId) -> Step<Box<str>> {
@@ -110,10 +135,27 @@ fn item_bytes(dtype: &str) -> Option<u64> {
     let name = dtype.trim_start_matches(['<', '>', '|', '=']);
     let mut characters = name.chars();
     let kind = characters.next()?;
-    let count: u64 = characters.as_str().parse().ok()?;
+    let count: u64 = characters.as_str().split('[').next()?.parse().ok()?;
     match kind {
         'b' | 'i' | 'u' | 'f' | 'c' | 'S' | 'V' | 'M' | 'm' => Some(count),
         'U' => count.checked_mul(4),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::torch::pickle::{PickleOptions, read};
+    use crate::tensor::Node;
+
+    #[test]
+    fn a_time_keeps_its_unit() {
+        for (unit, number, name) in [("ns", 1, "<M8[ns]"), ("s", 25, "<M8[25s]"), ("generic", 1, "<M8")] {
+            let text = format!(
+                "cnumpy\ndtype\n(S'M8'\nI00\nI01\ntR(I4\nS'<'\nNNNI-1\nI-1\nI0\n((d(S'{unit}'\nI{number}\nI1\nI1\ntttb."
+            );
+            let tree = read(text.as_bytes(), &PickleOptions::default()).unwrap().tree;
+            assert_eq!(tree.node(tree.root()), &Node::ArrayDtype(name.into()));
+        }
     }
 }

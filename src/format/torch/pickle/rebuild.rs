@@ -31,10 +31,17 @@ impl Machine<'_> {
                 let tensor = self.strided(storage, None, offset, size, stride, Some(quantizer))?;
                 self.with_metadata(tensor, grad, None)?
             }
-            (Rebuild::Parameter, &[data, grad, _]) | (Rebuild::ParameterWithState, &[data, grad, _, _]) => {
+            (Rebuild::Parameter, &[data, grad, _]) => {
                 let grad = self.truth(grad)?;
                 let node = self.parameter(data, grad)?;
                 return self.add(node);
+            }
+            (Rebuild::ParameterWithState, &[data, grad, _, state]) => {
+                let grad = self.truth(grad)?;
+                let node = self.parameter(data, grad)?;
+                let id = self.add(node)?;
+                self.set_attributes(id, state);
+                return Ok(id);
             }
             (Rebuild::Sparse, &[layout, data]) => self.sparse(layout, data)?,
             (Rebuild::Meta, &[dtype, size, _, grad])
@@ -53,6 +60,18 @@ impl Machine<'_> {
             }
         };
         self.add(Node::Tensor(Box::new(tensor)))
+    }
+
+    /// Gives a tensor its instance's attributes: a map, or a pair of a map and one of slots.
+    pub(super) fn set_attributes(&mut self, tensor: NodeId, state: NodeId) {
+        let state = match self.node(state) {
+            Node::Tuple(pair) => pair.first().copied().unwrap_or(state),
+            _ => state,
+        };
+        let attributes = matches!(self.node(state), Node::Map(_, Some(_))).then_some(state);
+        if let Some(Node::Tensor(tensor)) = self.nodes.get_mut(tensor.0 as usize) {
+            tensor.attributes = attributes;
+        }
     }
 
     /// A view of a storage, held to the storage's size.
@@ -172,12 +191,18 @@ impl Machine<'_> {
             }
             _ => return invalid("a sparse tensor of no known layout"),
         };
+        let coalesced = match (&*layout, data.as_slice()) {
+            ("sparse_coo", &[_, _, _, coalesced]) if self.node(coalesced) != &Node::None => {
+                Some(self.truth(coalesced)?)
+            }
+            _ => None,
+        };
         let shape = self.lengths(size)?;
         let mut dtype = Dtype::F32;
         for &(_, part) in &parts {
             dtype = self.tensor(part)?.dtype;
         }
-        Ok(plain(dtype, shape, Body::Sparse { layout, parts }))
+        Ok(plain(dtype, shape, Body::Sparse { layout, parts, coalesced }))
     }
 
     fn bodiless(&mut self, dtype: NodeId, size: NodeId, grad: NodeId) -> Step<Tensor> {
@@ -208,12 +233,22 @@ impl Machine<'_> {
 }
 
 fn plain(dtype: Dtype, shape: Vec<u64>, body: Body) -> Tensor {
-    Tensor { dtype, shape, requires_grad: false, parameter: false, conjugated: false, negated: false, body }
+    Tensor {
+        dtype,
+        shape,
+        requires_grad: false,
+        parameter: false,
+        conjugated: false,
+        negated: false,
+        attributes: None,
+        body,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::format::torch::pickle::{Fault, Pickle, PickleOptions, read};
+    use crate::tensor::{Body, Node};
 
     fn read_text(text: &str) -> Result<Pickle, Fault> {
         read(text.as_bytes(), &PickleOptions::default())
@@ -234,5 +269,38 @@ mod tests {
         assert!(packed(6).is_ok());
         assert!(packed(5).is_ok());
         assert!(packed(7).is_err());
+    }
+
+    const TENSOR: &str = "(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI3\ntQI0\n(I3\nt(I1\nt";
+
+    #[test]
+    fn a_tensor_keeps_its_attributes() {
+        let rebuild = "ctorch._utils\n_rebuild_tensor\n";
+        let wrapped = format!(
+            "ctorch._tensor\n_rebuild_from_type_v2\n({rebuild}ctorch\nTensor\n({TENSOR}t(dS'a'\nI1\nstR."
+        );
+        let parameter = format!(
+            "ctorch._utils\n_rebuild_parameter_with_state\n({rebuild}({TENSOR}tRI01\nN((dS'a'\nI1\nsNttR."
+        );
+        for text in [wrapped, parameter] {
+            let tree = read_text(&text).unwrap().tree;
+            let Node::Tensor(tensor) = tree.node(tree.root()) else { panic!("no tensor") };
+            let attribute = tree.get(tensor.attributes.unwrap(), "a").unwrap();
+            assert_eq!(tree.node(attribute), &Node::Int(1));
+        }
+    }
+
+    #[test]
+    fn a_sparse_tensor_says_whether_it_is_coalesced() {
+        let tensor = format!("ctorch._utils\n_rebuild_tensor\n({TENSOR}tR");
+        for (word, expected) in [("I01\n", Some(true)), ("I00\n", Some(false)), ("N", None), ("", None)] {
+            let text = format!(
+                "ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\n(S'torch.sparse_coo'\ntR\
+                 ({tensor}{tensor}(I3\nI3\nt{word}ttR."
+            );
+            let tree = read_text(&text).unwrap().tree;
+            let Node::Tensor(tensor) = tree.node(tree.root()) else { panic!("no tensor") };
+            assert!(matches!(tensor.body, Body::Sparse { coalesced, .. } if coalesced == expected));
+        }
     }
 }
