@@ -323,7 +323,6 @@ fn check(candidate: &Candidate, options: &VerifyOptions) -> Report {
 /// as the listing of its directory showed. One system call instead of four; the report is the one
 /// that [`verify`](super::verify) makes. None where there is more to say.
 fn presence(candidate: &Candidate) -> Option<Report> {
-    let started = std::time::Instant::now();
     let metadata = std::fs::metadata(&candidate.path).ok()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return None;
@@ -331,7 +330,6 @@ fn presence(candidate: &Candidate) -> Option<Report> {
     let mut report = Report::new(candidate.path.clone(), FormatKind::Unknown, Some(Level::Size));
     report.bytes = metadata.len();
     report.add([contents_not_checked()]);
-    report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Some(report)
 }
 
