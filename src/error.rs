@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Io,
     /// There is nothing to check.
     Nothing,
+    /// The contents can't be read: damaged, or of no use here.
+    Damaged,
 }
 
 impl Error {
@@ -49,6 +51,11 @@ impl Error {
             path: Some(path.into()),
             source: Some(source),
         }
+    }
+
+    /// Makes an error that says why the contents of `path` can't be read.
+    pub fn damaged(path: impl Into<PathBuf>, message: &str) -> Self {
+        Self { kind: ErrorKind::Damaged, message: message.to_owned(), path: Some(path.into()), source: None }
     }
 
     /// Returns the kind.

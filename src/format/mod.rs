@@ -1,5 +1,16 @@
 //! The formats: bytes in, structure and findings out. No room here knows a path.
 
+mod cursor;
+mod detect;
 mod flaw;
+mod json;
+mod read;
 
+pub mod hugging_face;
+pub mod safetensors;
+pub mod torch;
+pub mod zip;
+
+pub use detect::{beginning_of, detect};
 pub use flaw::Flaw;
+pub(crate) use read::read_vec;

@@ -12,6 +12,7 @@ mod marker;
 mod report;
 mod tensor_info;
 mod verdict;
+mod words;
 
 pub use code::Code;
 pub use finding::{Finding, Place};
@@ -22,3 +23,4 @@ pub use marker::{Marker, Seal};
 pub use report::{Integrity, REPORT_SCHEMA, Report};
 pub use tensor_info::TensorInfo;
 pub use verdict::Verdict;
+pub(crate) use words::{first_few, quoted};

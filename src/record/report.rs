@@ -94,6 +94,14 @@ impl Report {
         }
     }
 
+    /// Notes that `level` was checked as well, and passed unless a finding says otherwise.
+    pub(crate) fn reach(&mut self, level: Level) {
+        self.level = self.level.max(Some(level));
+        let failed =
+            self.findings.iter().filter(|finding| finding.is_failure()).map(|finding| finding.level).min();
+        self.passed = failed.map_or(self.level, Level::below);
+    }
+
     /// Returns whether the checkpoint passed everything that was asked for.
     pub fn is_valid(&self) -> bool {
         self.verdict == Verdict::Valid

@@ -1,1 +1,16 @@
 //! Tensors, and the values around them, as data.
+//!
+//! A checkpoint is a tree of maps, lists and plain values with tensors in it. It comes from files
+//! that nobody vouches for, so a [`Tree`] holds its nodes in one arena and refers to them by number:
+//! sharing costs nothing, and neither cycles nor deep nesting can exhaust the stack when it is
+//! walked, compared or dropped.
+
+mod layout;
+mod node;
+mod tree;
+mod walk;
+
+pub use layout::{LayoutError, extent};
+pub use node::{Array, ArrayData, Body, Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tensor};
+pub use tree::Tree;
+pub use walk::{Leaf, WalkError};

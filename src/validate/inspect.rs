@@ -1,16 +1,73 @@
 use std::path::Path;
 
+use super::contents::{Checked, Contents};
+use super::load::contents as list;
+use super::{VerifyOptions, container, directory, names, sharded, size};
 use crate::error::Error;
-use crate::record::{FormatKind, Info};
+use crate::format::torch::pickle::PickleOptions;
+use crate::io::{FileSource, ReadAt};
+use crate::record::{FormatKind, Info, Level};
 
 /// Reads what a checkpoint says of itself: its format, version, status and tensors.
 ///
 /// Costs the header, not the data: milliseconds on a file of many gigabytes. Nothing is checked
-/// beyond what reading the structure needs.
+/// beyond what reading the structure needs; a pickle that needs trust is listed as far as it is data.
 ///
 /// # Errors
 ///
 /// The path can't be read, or its structure is damaged.
 pub fn inspect(path: &Path) -> Result<Info, Error> {
-    Ok(Info::new(path.to_owned(), FormatKind::Unknown))
+    let options = VerifyOptions::default().with_level(Level::Container);
+    let (format, bytes, contents) = if path.is_dir() {
+        taken(path, directory::check(path, &options))?
+    } else if names::is_shard_index(path) {
+        taken(path, sharded::check(path, &options))?
+    } else {
+        inspect_file(path, &options)?
+    };
+    let mut info = Info::new(path.to_owned(), format);
+    info.bytes = bytes;
+    info.marker = size::has_marker(path);
+    info.version = contents.version;
+    info.status = contents.status;
+    info.metadata = contents.metadata;
+    info.tensors = contents.tensors;
+    Ok(info)
+}
+
+/// The contents of a check, or the finding that kept it from them.
+fn taken(path: &Path, mut checked: Checked) -> Result<(FormatKind, u64, Contents), Error> {
+    match (checked.contents.take(), checked.findings.iter().find(|finding| finding.is_failure())) {
+        (Some(contents), _) => Ok((checked.format, checked.bytes, contents)),
+        (None, Some(finding)) => Err(Error::damaged(path, &finding.message)),
+        (None, None) => Ok((checked.format, checked.bytes, Contents::default())),
+    }
+}
+
+fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64, Contents), Error> {
+    let source = FileSource::open(path).map_err(|error| Error::io(path, "read it", error))?;
+    let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Container));
+    checked.bytes = source.len();
+    let opened = container::open(path, &source, options, &mut checked);
+    let pickle_options = PickleOptions::default();
+    let (checkpoint, metadata) = match &opened {
+        Some(container::Opened::Archive(archive)) if archive.kind == FormatKind::TorchZip => {
+            let read = archive.read(&source, &pickle_options);
+            let (checkpoint, _) = read.map_err(|flaw| Error::damaged(path, &flaw.to_string()))?;
+            (Some(checkpoint), archive.metadata.clone())
+        }
+        // A foreign archive has no contents to list; that it is one is said by the format.
+        Some(container::Opened::Archive(_) | container::Opened::Pickle) => {
+            return Ok((checked.format, checked.bytes, Contents::default()));
+        }
+        Some(container::Opened::Legacy(checkpoint)) => {
+            let contents =
+                list(checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
+            return Ok((checked.format, checked.bytes, contents));
+        }
+        _ => (None, std::collections::BTreeMap::new()),
+    };
+    let Some(checkpoint) = checkpoint else { return taken(path, checked) };
+    let contents = list(&checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
+    Ok((checked.format, checked.bytes, Contents { metadata, ..contents }))
 }

@@ -1,27 +1,64 @@
-//! Judgement: the four levels, and what they make of a file.
+//! Judgement: the four levels, and what they make of a checkpoint.
+//!
+//! [`verify`] checks one checkpoint, whatever its form: a file ([`file`]), a shard index with its shards
+//! ([`sharded`]), or a Hugging Face Trainer's directory ([`trainer`]). Each level is a module:
+//! [`size`], [`container`], [`load`], [`keys`]. They collect findings; the gravest one decides.
 
 mod batch;
+mod container;
+mod contents;
+mod directory;
 mod discover;
+mod file;
 mod history;
 mod inspect;
+mod keys;
+mod load;
+mod names;
+mod near;
 mod options;
 mod requirement;
+mod sharded;
+mod size;
+mod trainer;
+mod version;
 
 use std::path::Path;
+use std::time::Instant;
 
-use crate::record::{FormatKind, Report};
+use crate::record::{Level, Report};
 
 pub use batch::Batch;
 pub use discover::{Candidate, Discovery, Look, discover};
 pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
-pub use requirement::{Requirement, parse_requirements};
+pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
 ///
 /// The path is a file, a shard index (`*.index.json`), or the directory of a Hugging Face Trainer.
 /// A damaged checkpoint is no error here: the report says so.
+///
+/// Links are followed. The file is read, nothing of it is executed, and nothing is written.
 pub fn verify(path: &Path, options: &VerifyOptions) -> Report {
-    Report::new(path.to_owned(), FormatKind::Unknown, Some(options.level))
+    let start = Instant::now();
+    let checked = if path.is_dir() {
+        directory::check(path, options)
+    } else if names::is_shard_index(path) {
+        sharded::check(path, options)
+    } else {
+        file::check(path, options)
+    };
+    let mut report = Report::new(path.to_owned(), checked.format, checked.level);
+    report.bytes = checked.bytes;
+    report.integrity = checked.integrity;
+    report.tensors = checked.contents.as_ref().map(|contents| contents.tensors.len() as u64);
+    report.add(checked.findings);
+    if let (Some(contents), Level::Keys) = (&checked.contents, options.level) {
+        report.add(keys::check_contents(contents, options));
+        report.reach(Level::Keys);
+    }
+    report.elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report
 }

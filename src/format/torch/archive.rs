@@ -1,0 +1,280 @@
+//! The ZIP archive of PyTorch 1.6 and later.
+//!
+//! Source: `torch/serialization.py` and `caffe2/serialize/inline_container.cc` of PyTorch 2.13. All
+//! records lie in one folder:
+//!
+//! | record | content |
+//! |---|---|
+//! | `data.pkl` | the values; tensors name storages by key |
+//! | `data/KEY` | the bytes of a storage |
+//! | `version` | the container's version in decimal, 1 to 10 |
+//! | `byteorder` | `little` or `big`; little where missing |
+//! | `.format_version`, `.storage_alignment`, `.data/serialization_id` | for PyTorch's own use |
+//! | `constants.pkl`, `code/…` | TorchScript: this is a program, not a checkpoint |
+//! | `archive_format`, … | `torch.export` |
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::checkpoint::{Checkpoint, StorageData};
+use super::fault_finding;
+use super::pickle::{self, PickleOptions};
+use crate::digest::Crc32;
+use crate::format::zip::{Archive, Entry, Method, inflate_to_memory};
+use crate::format::{Flaw, read_vec};
+use crate::io::ReadAt;
+use crate::record::{Code, Finding, FormatKind, Level};
+use crate::tensor::Storage;
+
+/// The newest version of the container that PyTorch 2.13 reads.
+const NEWEST_VERSION: u64 = 10;
+/// Records other than the pickle and the storages are some bytes long; longer ones aren't read.
+const MAX_SMALL_RECORD: u64 = 4096;
+/// A deflated pickle may always come out at this size …
+const FREE_INFLATION: u64 = 16 << 20;
+/// … and beyond that at this multiple of its size in the file: text compresses to a twentieth or so.
+const MAX_INFLATION: u64 = 64;
+
+/// An archive that PyTorch made, or something like it.
+#[derive(Debug)]
+pub struct TorchArchive {
+    /// What kind of archive it is.
+    pub kind: FormatKind,
+    /// The entries.
+    pub archive: Archive,
+    /// The folder of all records, with its slash.
+    folder: String,
+    /// The small records by name: `version`, `byteorder`, …
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl TorchArchive {
+    /// Opens an archive, tells what kind it is, and checks that a checkpoint has its records.
+    ///
+    /// Costs the directory and some small reads.
+    ///
+    /// # Errors
+    ///
+    /// The archive is damaged or ambiguous (see [`Archive::open`]), or a required record is missing.
+    pub fn open(source: &dyn ReadAt) -> Result<Self, Flaw> {
+        let archive = Archive::open(source)?;
+        let folder = top_folder(&archive);
+        let kind = classify(&archive, &folder);
+        let mut this = Self { kind, archive, folder, metadata: BTreeMap::new() };
+        if kind == FormatKind::TorchZip {
+            this.check_folder()?;
+            this.read_metadata(source)?;
+            this.check_version()?;
+            this.check_byte_order()?;
+            this.required("data.pkl")?;
+        }
+        Ok(this)
+    }
+
+    /// Finds a record by its name within the folder.
+    fn record(&self, name: &str) -> Option<&Entry> {
+        self.archive.entries.iter().find(|entry| entry.name.strip_prefix(self.folder.as_str()) == Some(name))
+    }
+
+    fn required(&self, name: &str) -> Result<&Entry, Finding> {
+        self.record(name).ok_or_else(|| {
+            let message = format!("the record '{name}' is missing: saving was not finished");
+            Finding::corrupted(Code::RecordMissing, Level::Container, message)
+                .at_record(format!("{}{name}", self.folder))
+        })
+    }
+
+    /// Returns whether ckpt wrote the archive: it puts records of its own into the folder `ckpt/`.
+    pub fn is_tagged(&self) -> bool {
+        let prefix = format!("{}ckpt/", self.folder);
+        self.archive.entries.iter().any(|entry| entry.name.starts_with(&prefix))
+    }
+
+    /// Two folders in one archive: PyTorch takes that of the first record, others look for `data.pkl`.
+    fn check_folder(&self) -> Result<(), Finding> {
+        let stray = self.archive.entries.iter().find(|entry| !entry.name.starts_with(&self.folder));
+        match stray {
+            None => Ok(()),
+            Some(entry) => {
+                let message = format!(
+                    "the record lies outside of the folder '{}' of the others: readers differ in which folder they take",
+                    self.folder.escape_debug()
+                );
+                Err(Finding::incompatible(Code::Ambiguous, Level::Container, message).at_record(&entry.name))
+            }
+        }
+    }
+
+    fn read_metadata(&mut self, source: &dyn ReadAt) -> Result<(), Flaw> {
+        for name in
+            ["version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"]
+        {
+            let Some(entry) = self.record(name).filter(|entry| entry.size <= MAX_SMALL_RECORD) else {
+                continue;
+            };
+            let bytes = read_entry(source, entry)?;
+            let text = String::from_utf8_lossy(&bytes).trim_ascii().to_owned();
+            self.metadata.insert(name.to_owned(), text);
+        }
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<(), Finding> {
+        let entry = self.required("version")?;
+        let text = self.metadata.get("version").map_or("", String::as_str);
+        let vouched = entry.crc32.is_some();
+        match text.parse::<u64>() {
+            Ok(1..=NEWEST_VERSION) => Ok(()),
+            Ok(version) => {
+                let message = format!(
+                    "the container's version is {version}; versions 1 to {NEWEST_VERSION} are known: read it with a newer PyTorch"
+                );
+                Err(Finding::incompatible(Code::ContainerTooNew, Level::Container, message)
+                    .at_record(&entry.name))
+            }
+            Err(_) => {
+                let message = format!("the container's version is no number: '{}'", text.escape_debug());
+                let verdict = if vouched { Finding::incompatible } else { Finding::corrupted };
+                Err(verdict(Code::RecordMissing, Level::Container, message).at_record(&entry.name))
+            }
+        }
+    }
+
+    fn check_byte_order(&self) -> Result<(), Finding> {
+        match self.metadata.get("byteorder").map(String::as_str) {
+            None | Some("little" | "big") => Ok(()),
+            Some(other) => {
+                let message = format!("the byte order is '{}': neither little nor big", other.escape_debug());
+                Err(Finding::incompatible(Code::ByteOrderUnknown, Level::Container, message)
+                    .at_record(format!("{}byteorder", self.folder)))
+            }
+        }
+    }
+
+    /// Reads the values. Executes nothing, and reads no storage.
+    ///
+    /// Findings about single storages come in the second part: a checkpoint with a damaged storage
+    /// still has its other tensors.
+    ///
+    /// # Errors
+    ///
+    /// The pickle hasn't its checksum, or can't be read.
+    pub fn read(
+        &self,
+        source: &dyn ReadAt,
+        options: &PickleOptions,
+    ) -> Result<(Checkpoint, Vec<Finding>), Flaw> {
+        let entry = self.required("data.pkl")?;
+        let bytes = read_pickle(source, entry)?;
+        let checksum = Crc32::of(&bytes).value();
+        if let Some(expected) = entry.crc32.filter(|expected| *expected != checksum) {
+            return Err(checksum_mismatch(&entry.name, expected, checksum)
+                .at_offset(entry.data.start)
+                .into());
+        }
+        let pickle = pickle::read(&bytes, options)
+            .map_err(|fault| fault_finding(&fault, entry.crc32.is_some()).at_record(&entry.name))?;
+        let (data, findings) = self.resolve(pickle.tree.storages());
+        let big_endian = self.metadata.get("byteorder").is_some_and(|order| order == "big");
+        Ok((Checkpoint::new(pickle, data, big_endian), findings))
+    }
+
+    /// Finds the record of each storage; it must have exactly the size that the pickle gives.
+    fn resolve(&self, storages: &[Storage]) -> (Vec<StorageData>, Vec<Finding>) {
+        let records: HashMap<&str, &Entry> =
+            self.archive.entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
+        let mut findings = Vec::new();
+        let data =
+            storages.iter().map(|storage| self.resolve_one(storage, &records, &mut findings)).collect();
+        (data, findings)
+    }
+
+    fn resolve_one(
+        &self,
+        storage: &Storage,
+        records: &HashMap<&str, &Entry>,
+        findings: &mut Vec<Finding>,
+    ) -> StorageData {
+        if let Some((whole, start)) = storage.part_of {
+            return StorageData::PartOf(whole, start);
+        }
+        let name = format!("{}data/{}", self.folder, storage.key);
+        let Some(&entry) = records.get(name.as_str()) else {
+            // A meta tensor has no data by nature.
+            if storage.device != "meta" {
+                let message = format!("the record of storage '{}' is missing", storage.key.escape_debug());
+                findings.push(Finding::corrupted(Code::RecordMissing, Level::Load, message).at_record(name));
+            }
+            return StorageData::Missing;
+        };
+        if entry.size != storage.bytes {
+            let message = format!(
+                "the record has {} bytes, but its tensors were saved with {}",
+                entry.size, storage.bytes
+            );
+            findings.push(
+                Finding::corrupted(Code::StorageSize, Level::Load, message)
+                    .at_record(name)
+                    .at_offset(entry.data.start),
+            );
+            return StorageData::Missing;
+        }
+        match entry.method {
+            Method::Stored => StorageData::At(entry.data.clone()),
+            Method::Deflated => StorageData::Deflated(Box::new(entry.clone())),
+        }
+    }
+}
+
+/// The finding for bytes that haven't their checksum.
+pub(crate) fn checksum_mismatch(record: &str, expected: u32, found: u32) -> Finding {
+    let message = format!("the bytes have the checksum {found:08x}, and {expected:08x} was stored for them");
+    Finding::corrupted(Code::ChecksumMismatch, Level::Load, message).at_record(record)
+}
+
+/// PyTorch takes the folder of the first record for that of all.
+fn top_folder(archive: &Archive) -> String {
+    let first = archive.entries.first().map_or("", |entry| entry.name.as_str());
+    first.split_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"))
+}
+
+fn classify(archive: &Archive, folder: &str) -> FormatKind {
+    let within = |name: &str| {
+        let full = format!("{folder}{name}");
+        archive.entries.iter().any(|entry| entry.name == full)
+    };
+    let nested = |suffix: &str| archive.entries.iter().any(|entry| entry.name.ends_with(suffix));
+    if within("archive_format") || within("archive_version") {
+        FormatKind::TorchExport
+    } else if within("constants.pkl") {
+        FormatKind::TorchScript
+    } else if within("data.pkl") || within("version") || within("byteorder") || nested("/data.pkl") {
+        FormatKind::TorchZip
+    } else if !archive.entries.is_empty() && archive.entries.iter().all(is_array) {
+        FormatKind::Npz
+    } else {
+        FormatKind::Zip
+    }
+}
+
+/// `numpy.savez` gives each array a lower-case name of its own.
+fn is_array(entry: &Entry) -> bool {
+    entry.name.strip_suffix(".npy").is_some()
+}
+
+fn read_pickle(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
+    let limit = entry.stored.saturating_mul(MAX_INFLATION).saturating_add(FREE_INFLATION);
+    if entry.method == Method::Deflated && entry.size > limit {
+        let message = format!("the pickle would decompress from {} to {} bytes", entry.stored, entry.size);
+        return Err(Finding::incompatible(Code::TooComplex, Level::Load, message)
+            .at_record(&entry.name)
+            .into());
+    }
+    read_entry(source, entry)
+}
+
+fn read_entry(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
+    match entry.method {
+        Method::Stored => Ok(read_vec(source, entry.data.clone())?),
+        Method::Deflated => inflate_to_memory(source, entry),
+    }
+}

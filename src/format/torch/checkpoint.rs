@@ -1,0 +1,204 @@
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+
+use super::pickle::Pickle;
+use crate::format::Flaw;
+use crate::format::read_vec;
+use crate::format::zip::{Entry, inflate_to_memory};
+use crate::io::ReadAt;
+use crate::record::{Code, Finding, Level, TensorInfo};
+use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError};
+
+/// A PyTorch checkpoint whose structure was read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The values.
+    pub tree: Tree,
+    /// Where the data of each of the tree's storages lies, in the same order.
+    pub data: Vec<StorageData>,
+    /// Whether the data is big-endian.
+    pub big_endian: bool,
+    /// What is to be said of the pickle: names outside the list, what PyTorch refuses, devices.
+    pub findings: Vec<Finding>,
+}
+
+/// Where a storage's data lies.
+#[derive(Clone, Debug)]
+pub enum StorageData {
+    /// In the file, as it is.
+    At(Range<u64>),
+    /// In the file, deflated.
+    Deflated(Box<Entry>),
+    /// In another storage of the tree.
+    PartOf(StorageId, u64),
+    /// Nowhere: the file is damaged.
+    Missing,
+}
+
+impl Checkpoint {
+    pub(super) fn new(pickle: Pickle, data: Vec<StorageData>, big_endian: bool) -> Self {
+        let findings = notes(&pickle);
+        Self { tree: pickle.tree, data, big_endian, findings }
+    }
+
+    /// The finding for a name outside the list.
+    pub(crate) fn needs_trust(global: &str) -> Finding {
+        let message = format!(
+            "it asks for '{}', which isn't on the list of safe names: unsafe to load elsewhere",
+            global.escape_debug()
+        );
+        Finding::incompatible(Code::NeedsTrust, Level::Load, message)
+    }
+
+    /// Returns every tensor with the keys that lead to it, a shared one at every place.
+    ///
+    /// # Errors
+    ///
+    /// The values contain themselves, or exceed a limit of [`Tree::walk`].
+    pub fn tensors(&self) -> Result<Vec<TensorInfo>, WalkError> {
+        let mut tensors = Vec::new();
+        self.tree.walk(|leaf| {
+            if let Node::Tensor(tensor) = leaf.node {
+                tensors.push(info(leaf.path, tensor));
+            }
+        })?;
+        Ok(tensors)
+    }
+
+    /// Reads a strided tensor's elements: row-major, without gaps, little-endian.
+    ///
+    /// Nothing is allocated for more than `limit` bytes: an expanded tensor can be far larger than its
+    /// file. `None` for a tensor that has no elements of its own, or that is larger.
+    pub fn read_tensor(
+        &self,
+        source: &dyn ReadAt,
+        tensor: &Tensor,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, Flaw> {
+        let Body::Strided { storage, offset, strides, .. } = &tensor.body else { return Ok(None) };
+        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count))
+        else {
+            return Ok(None);
+        };
+        if bytes > limit {
+            return Ok(None);
+        }
+        let mut data = self.read_storage(source, *storage)?;
+        if self.big_endian {
+            swap(&mut data, tensor.dtype);
+        }
+        Ok(gather(&data, tensor, *offset, strides))
+    }
+
+    /// Reads a storage's bytes as they are in the file.
+    pub fn read_storage(&self, source: &dyn ReadAt, id: StorageId) -> Result<Vec<u8>, Flaw> {
+        match self.data.get(id.0 as usize) {
+            Some(StorageData::At(range)) => Ok(read_vec(source, range.clone())?),
+            Some(StorageData::Deflated(entry)) => inflate_to_memory(source, entry),
+            Some(StorageData::PartOf(whole, start)) => {
+                let bytes = self.tree.storage(id).map_or(0, |storage| storage.bytes);
+                let mut data = match self.data.get(whole.0 as usize) {
+                    Some(StorageData::At(range)) => read_vec(source, range.clone())?,
+                    _ => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                };
+                let start = usize::try_from(*start).unwrap_or(usize::MAX).min(data.len());
+                data.drain(..start);
+                data.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+                Ok(data)
+            }
+            _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        }
+    }
+}
+
+fn info(path: &str, tensor: &Tensor) -> TensorInfo {
+    let bytes = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.bytes_for(count));
+    TensorInfo {
+        name: path.to_owned(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+        bytes: bytes.unwrap_or(u64::MAX),
+    }
+}
+
+/// Copies the elements of a view into order.
+fn gather(data: &[u8], tensor: &Tensor, offset: u64, strides: &[u64]) -> Option<Vec<u8>> {
+    let size = tensor.dtype.bytes_for(1)?;
+    let mut out = Vec::new();
+    let mut index = vec![0_u64; tensor.shape.len()];
+    if tensor.shape.contains(&0) {
+        return Some(out);
+    }
+    loop {
+        let position = index.iter().zip(strides).try_fold(offset, |at, (i, stride)| {
+            i.checked_mul(*stride).and_then(|step| at.checked_add(step))
+        })?;
+        let start = usize::try_from(position.checked_mul(size)?).ok()?;
+        let end = start.checked_add(usize::try_from(size).ok()?)?;
+        out.extend_from_slice(data.get(start..end)?);
+        if !advance(&mut index, &tensor.shape) {
+            return Some(out);
+        }
+    }
+}
+
+/// Steps to the next index, the last dimension first; false after the last one.
+fn advance(index: &mut [u64], shape: &[u64]) -> bool {
+    for (i, length) in index.iter_mut().zip(shape).rev() {
+        *i += 1;
+        if *i < *length {
+            return true;
+        }
+        *i = 0;
+    }
+    false
+}
+
+/// Reverses the bytes of each element; of a complex one those of each of its two parts.
+fn swap(data: &mut [u8], dtype: crate::Dtype) {
+    use crate::Dtype;
+    let bits = match dtype {
+        Dtype::C32 | Dtype::C64 | Dtype::C128 => dtype.bits() / 2,
+        other => other.bits(),
+    };
+    let width = usize::try_from(bits / 8).unwrap_or(1).max(1);
+    for element in data.chunks_exact_mut(width) {
+        element.reverse();
+    }
+}
+
+/// What a user should know of a pickle that could be read.
+fn notes(pickle: &Pickle) -> Vec<Finding> {
+    let mut findings: Vec<_> =
+        pickle.unknown_globals.iter().map(|global| Checkpoint::needs_trust(global)).collect();
+    for global in &pickle.allowed_globals {
+        let message =
+            format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());
+        findings.push(Finding::note(Code::GlobalAllowed, Level::Load, message));
+    }
+    let beyond = pickle.beyond_torch.clone();
+    let beyond = beyond.or_else(|| Some(format!("the global '{}'", pickle.allowed_globals.first()?)));
+    if let Some(what) = beyond {
+        let message =
+            format!("read as data, but PyTorch's own safe reader (weights_only=True) refuses it: {what}");
+        findings.push(Finding::note(Code::TorchRefuses, Level::Load, message));
+    }
+    findings.extend(device_note(pickle.tree.storages()));
+    findings
+}
+
+fn device_note(storages: &[Storage]) -> Option<Finding> {
+    let devices: BTreeSet<_> = storages
+        .iter()
+        .map(|storage| storage.device.as_str())
+        .filter(|device| !matches!(*device, "cpu" | "meta"))
+        .collect();
+    if devices.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = devices.into_iter().take(8).map(|device| device.escape_debug().to_string()).collect();
+    let message =
+        format!("tensors were saved from {}: loading elsewhere needs map_location", names.join(", "));
+    Some(Finding::note(Code::DeviceTag, Level::Load, message))
+}

@@ -1,0 +1,172 @@
+//! What `torch.save` wrote before PyTorch 1.6, and still does on request.
+//!
+//! Source: `_legacy_save` and `_legacy_load` in `torch/serialization.py`. One after the other:
+//!
+//! ```text
+//! pickle: the magic number 0x1950a86a20f9469cfc6c      pickle: the values
+//! pickle: the protocol, 1001                           pickle: the list of storage keys
+//! pickle: about the writing system                     for each key: i64 elements, the bytes
+//! ```
+//!
+//! The format holds no checksum: damage inside a tensor can't be seen.
+
+use std::collections::HashMap;
+
+use super::checkpoint::{Checkpoint, StorageData};
+use super::fault_finding;
+use super::pickle::{self, Fault, FaultKind, Pickle, PickleOptions};
+use crate::format::{Flaw, read_vec};
+use crate::io::ReadAt;
+use crate::record::{Code, Finding, Level};
+use crate::tensor::{Node, Storage, Tree};
+
+/// The magic number, as `LONG1` writes it.
+const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// The magic number, as `LONG` of protocols 0 and 1 writes it.
+const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L\n.";
+const PROTOCOL: i64 = 1001;
+
+/// The pickles are read with a window that grows from this …
+const FIRST_WINDOW: u64 = 1 << 20;
+/// … to this: a checkpoint's pickles have kilobytes, sometimes megabytes.
+const LAST_WINDOW: u64 = 256 << 20;
+
+/// Returns whether a file that begins with these bytes is of this format.
+pub fn looks_like(head: &[u8]) -> bool {
+    let head = match head {
+        [0x80, _, rest @ ..] => rest,
+        other => other,
+    };
+    // Protocol 4 puts a frame around it.
+    let head = match head {
+        [0x95, _, _, _, _, _, _, _, _, rest @ ..] => rest,
+        other => other,
+    };
+    head.starts_with(&MAGIC) || head.starts_with(MAGIC_TEXT)
+}
+
+/// Reads the values, and finds the data of each storage. Executes nothing.
+///
+/// # Errors
+///
+/// A pickle can't be read, or the storages don't fill the rest of the file.
+pub fn read(source: &dyn ReadAt, options: &PickleOptions) -> Result<Checkpoint, Flaw> {
+    let mut window = FIRST_WINDOW;
+    let pickles = loop {
+        let length = window.min(source.len());
+        let bytes = read_vec(source, 0..length)?;
+        match Pickles::read(&bytes, options) {
+            Err(fault) if fault.kind == FaultKind::Truncated && length < source.len().min(LAST_WINDOW) => {
+                window = window.saturating_mul(4);
+            }
+            other => break other.map_err(|fault| fault_finding(&fault, false))?,
+        }
+    };
+    let (data, end) = locate(source, &pickles)?;
+    let mut checkpoint = Checkpoint::new(pickles.values, data, false);
+    if end < source.len() {
+        let message =
+            format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);
+        checkpoint.findings.push(Finding::note(Code::StrayBytes, Level::Load, message).at_offset(end));
+    }
+    Ok(checkpoint)
+}
+
+struct Pickles {
+    values: Pickle,
+    keys: Vec<String>,
+    bytes: u64,
+}
+
+impl Pickles {
+    fn read(bytes: &[u8], options: &PickleOptions) -> Result<Self, Fault> {
+        let mut at = 0;
+        let mut next = || {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let pickle = pickle::read(rest, options)
+                .map_err(|fault| Fault { offset: fault.offset + at as u64, ..fault })?;
+            at += usize::try_from(pickle.bytes).unwrap_or(usize::MAX);
+            Ok(pickle)
+        };
+        next()?;
+        let protocol = next()?.tree;
+        if protocol.node(protocol.root()) != &Node::Int(PROTOCOL) {
+            return Err(fault(at, format!("the protocol isn't {PROTOCOL}")));
+        }
+        next()?;
+        let values = next()?;
+        let keys = next()?.tree;
+        let keys =
+            texts(&keys).ok_or_else(|| fault(at, "the list of storages is no list of strings".to_owned()))?;
+        Ok(Self { values, keys, bytes: at as u64 })
+    }
+}
+
+fn fault(at: usize, message: String) -> Fault {
+    Fault { kind: FaultKind::Invalid, message, offset: at as u64 }
+}
+
+fn texts(tree: &Tree) -> Option<Vec<String>> {
+    let Node::List(items) = tree.node(tree.root()) else { return None };
+    items
+        .iter()
+        .map(|&item| match tree.node(item) {
+            Node::Text(text) => Some(text.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Steps over the storages behind the pickles. Returns where each one's data lies, and where the last
+/// one ends.
+fn locate(source: &dyn ReadAt, pickles: &Pickles) -> Result<(Vec<StorageData>, u64), Flaw> {
+    let storages = pickles.values.tree.storages();
+    let mut places: HashMap<&str, StorageData> = HashMap::new();
+    let by_key: HashMap<&str, &Storage> = storages
+        .iter()
+        .filter(|storage| storage.part_of.is_none())
+        .map(|storage| (storage.key.as_str(), storage))
+        .collect();
+    let mut at = pickles.bytes;
+    for key in &pickles.keys {
+        let Some(storage) = by_key.get(key.as_str()) else {
+            let message = format!("the list of storages has '{}', which no tensor uses", key.escape_debug());
+            return Err(Finding::corrupted(Code::PickleDamaged, Level::Container, message).into());
+        };
+        let start = at.saturating_add(8);
+        let end = start.saturating_add(storage.bytes);
+        if end > source.len() {
+            return Err(short(storage, end - source.len()).at_offset(source.len()).into());
+        }
+        let count = read_vec(source, at..start)?;
+        let count = count.try_into().map_or(0, i64::from_le_bytes);
+        let expected = storage.dtype.map_or(storage.bytes, |dtype| storage.bytes / (dtype.bits() / 8));
+        if u64::try_from(count) != Ok(expected) {
+            let message = format!("storage '{key}' has {count} elements here, and {expected} in the pickle");
+            return Err(Finding::corrupted(Code::StorageSize, Level::Container, message)
+                .at_offset(at)
+                .into());
+        }
+        places.insert(key, StorageData::At(start..end));
+        at = end;
+    }
+    let data = storages.iter().map(|storage| place(storage, &places)).collect::<Result<_, _>>()?;
+    Ok((data, at))
+}
+
+fn place(storage: &Storage, places: &HashMap<&str, StorageData>) -> Result<StorageData, Finding> {
+    if let Some((whole, start)) = storage.part_of {
+        return Ok(StorageData::PartOf(whole, start));
+    }
+    places.get(storage.key.as_str()).cloned().ok_or_else(|| {
+        let message =
+            format!("storage '{}' is in no list: its data isn't in the file", storage.key.escape_debug());
+        Finding::corrupted(Code::RecordMissing, Level::Container, message)
+    })
+}
+
+fn short(storage: &Storage, missing: u64) -> Finding {
+    let message =
+        format!("the file ends {missing} bytes before storage '{}' does", storage.key.escape_debug());
+    Finding::corrupted(Code::Truncated, Level::Container, message)
+}

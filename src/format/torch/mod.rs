@@ -1,0 +1,39 @@
+//! What `torch.save` writes, in all its ages.
+//!
+//! The only room that knows pickles; nothing here executes one. [`archive`] reads the ZIP archives of
+//! PyTorch 1.6 and later, [`legacy`] the five pickles of before. Both give a [`Checkpoint`]: the values
+//! as a [`Tree`], and where the data of each storage lies.
+
+pub mod archive;
+mod checkpoint;
+pub mod legacy;
+pub mod pickle;
+mod tar;
+
+pub use checkpoint::{Checkpoint, StorageData};
+pub(crate) use tar::{is_tar, is_torch_tar};
+
+use crate::record::{Code, Finding, Level};
+use pickle::{Fault, FaultKind};
+
+/// Turns a pickle's fault into a finding.
+///
+/// Where a checksum vouches for the pickle's bytes (`vouched`), they are as the writer wrote them, and
+/// what can't be read is no damage. Without one, damage is the likelier cause.
+fn fault_finding(fault: &Fault, vouched: bool) -> Finding {
+    let (code, message) = match fault.kind {
+        FaultKind::TooComplex => (Code::TooComplex, fault.to_string()),
+        FaultKind::Tensor => (Code::TensorOutOfBounds, fault.to_string()),
+        FaultKind::Unsupported => (Code::PickleInvalid, fault.to_string()),
+        FaultKind::Truncated | FaultKind::Invalid if vouched => {
+            (Code::PickleInvalid, format!("{fault}; its checksum is right, so it was written this way"))
+        }
+        FaultKind::Truncated | FaultKind::Invalid => (Code::PickleDamaged, fault.to_string()),
+    };
+    let well_formed = matches!(fault.kind, FaultKind::TooComplex | FaultKind::Unsupported);
+    if vouched || well_formed {
+        Finding::incompatible(code, Level::Load, message)
+    } else {
+        Finding::corrupted(code, Level::Load, message)
+    }
+}

@@ -1,0 +1,53 @@
+/// Why a pickle can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} (pickle offset {offset})")]
+pub struct Fault {
+    /// The kind of fault.
+    pub kind: FaultKind,
+    /// What is wrong, in words.
+    pub message: String,
+    /// Where in the pickle, in bytes.
+    pub offset: u64,
+}
+
+/// The kinds of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The bytes end before the pickle does.
+    Truncated,
+    /// The bytes are no pickle that makes sense.
+    Invalid,
+    /// A tensor reaches outside its storage, or a storage is used in two ways.
+    Tensor,
+    /// Well-formed, but a limit of this reader is exceeded.
+    TooComplex,
+    /// Well-formed, but with something that no file can carry: out-of-band buffers, registered codes.
+    Unsupported,
+}
+
+/// A fault without its place: the machine adds that.
+#[derive(Debug)]
+pub(super) struct Wrong(pub(super) FaultKind, pub(super) String);
+
+pub(super) type Step<T = ()> = Result<T, Wrong>;
+
+pub(super) fn invalid<T>(message: impl Into<String>) -> Step<T> {
+    Err(Wrong(FaultKind::Invalid, message.into()))
+}
+
+pub(super) fn tensor<T>(message: impl Into<String>) -> Step<T> {
+    Err(Wrong(FaultKind::Tensor, message.into()))
+}
+
+pub(super) fn too_complex<T>(message: impl Into<String>) -> Step<T> {
+    Err(Wrong(FaultKind::TooComplex, message.into()))
+}
+
+pub(super) fn unsupported<T>(message: impl Into<String>) -> Step<T> {
+    Err(Wrong(FaultKind::Unsupported, message.into()))
+}
+
+pub(super) fn truncated(what: &str) -> Wrong {
+    Wrong(FaultKind::Truncated, format!("the pickle ends within {what}"))
+}

@@ -1,0 +1,532 @@
+//! The stack machine: opcodes in, nodes out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::budget::{Budget, MAX_NODES};
+use super::fault::{Fault, FaultKind, Step, Wrong, invalid, too_complex, truncated, unsupported};
+use super::globals::{self, Known};
+use super::opcode::Opcode;
+use super::{key, scalar};
+use crate::format::cursor::Cursor;
+use crate::tensor::{Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tree};
+
+/// What a pickle may ask for.
+#[derive(Clone, Debug, Default)]
+pub struct PickleOptions {
+    /// Globals accepted by their full name, as data.
+    pub allowed_globals: Vec<String>,
+}
+
+/// A pickle that was read.
+#[derive(Debug)]
+pub struct Pickle {
+    /// The values.
+    pub tree: Tree,
+    /// How many bytes the pickle has, up to and with its `STOP`.
+    pub bytes: u64,
+    /// Globals outside the list, by full name.
+    pub unknown_globals: Vec<String>,
+    /// Globals outside the list that the options accepted.
+    pub allowed_globals: Vec<String>,
+    /// The first thing that PyTorch's own safe reader would refuse.
+    pub beyond_torch: Option<String>,
+}
+
+/// Reads the pickle at the beginning of `bytes`. Executes nothing.
+///
+/// ```
+/// use ckpt::format::torch::pickle::{PickleOptions, read};
+/// let pickle = read(b"\x80\x02}X\x01\0\0\0aK\x05s.", &PickleOptions::default())?;
+/// assert!(pickle.tree.is_map());
+/// # Ok::<(), ckpt::format::torch::pickle::Fault>(())
+/// ```
+///
+/// # Errors
+///
+/// The bytes are no pickle, or one that exceeds a limit; see [`Fault`].
+pub fn read(bytes: &[u8], options: &PickleOptions) -> Result<Pickle, Fault> {
+    let mut machine = Machine::new(bytes, options);
+    match machine.run() {
+        Ok(root) => Ok(Pickle {
+            bytes: machine.cursor.position() as u64,
+            tree: Tree::new(machine.nodes, machine.storages, root),
+            unknown_globals: machine.unknown.into_iter().collect(),
+            allowed_globals: machine.accepted.into_iter().collect(),
+            beyond_torch: machine.beyond,
+        }),
+        Err(Wrong(kind, message)) => {
+            let message = match machine.unknown.first() {
+                Some(global) => format!("{message}; before that it asks for '{global}'"),
+                None => message,
+            };
+            Err(Fault { kind, message, offset: machine.at as u64 })
+        }
+    }
+}
+
+/// Nodes that every tree has: shared, so that small values cost nothing.
+const NONE: NodeId = NodeId(0);
+const TRUE: NodeId = NodeId(1);
+const FALSE: NodeId = NodeId(2);
+pub(super) const EMPTY_TUPLE: NodeId = NodeId(3);
+
+pub(super) struct Machine<'a> {
+    cursor: Cursor<'a>,
+    /// Where the opcode at work begins.
+    at: usize,
+    options: &'a PickleOptions,
+    pub(super) nodes: Vec<Node>,
+    pub(super) storages: Vec<Storage>,
+    pub(super) storage_ids: HashMap<String, StorageId>,
+    pub(super) budget: Budget,
+    stack: Vec<NodeId>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, NodeId>,
+    unknown: BTreeSet<String>,
+    accepted: BTreeSet<String>,
+    beyond: Option<String>,
+}
+
+impl<'a> Machine<'a> {
+    fn new(bytes: &'a [u8], options: &'a PickleOptions) -> Self {
+        Self {
+            cursor: Cursor::new(bytes),
+            at: 0,
+            options,
+            nodes: vec![Node::None, Node::Bool(true), Node::Bool(false), Node::Tuple(Vec::new())],
+            storages: Vec::new(),
+            storage_ids: HashMap::new(),
+            budget: Budget::for_bytes(bytes.len()),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            unknown: BTreeSet::new(),
+            accepted: BTreeSet::new(),
+            beyond: None,
+        }
+    }
+
+    fn run(&mut self) -> Step<NodeId> {
+        loop {
+            self.at = self.cursor.position();
+            let byte = self.cursor.u8().ok_or_else(|| truncated("its opcodes, without a STOP"))?;
+            let Some(opcode) = Opcode::from_byte(byte) else {
+                return invalid(format!("byte {byte:#04x} is no pickle opcode"));
+            };
+            if !opcode.in_torch() {
+                self.note_beyond(|| format!("the opcode {} of another pickle protocol", opcode.name()));
+            }
+            if opcode == Opcode::Stop {
+                let root = self.pop()?;
+                key::settle(&mut self.nodes)?;
+                return Ok(root);
+            }
+            self.step(opcode)?;
+        }
+    }
+
+    fn step(&mut self, opcode: Opcode) -> Step {
+        match opcode {
+            Opcode::Mark => self.marks.push(self.stack.len()),
+            Opcode::Pop => self.pop_or_unmark()?,
+            Opcode::PopMark => drop(self.pop_mark()?),
+            Opcode::Dup => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            Opcode::Proto => self.protocol()?,
+            Opcode::Frame => drop(self.take(8, "a frame's length")?),
+            Opcode::Stop => {}
+            Opcode::None => self.stack.push(NONE),
+            Opcode::NewTrue => self.stack.push(TRUE),
+            Opcode::NewFalse => self.stack.push(FALSE),
+            Opcode::EmptyTuple => self.stack.push(EMPTY_TUPLE),
+            Opcode::Get | Opcode::BinGet | Opcode::LongBinGet => self.get(opcode)?,
+            Opcode::Put | Opcode::BinPut | Opcode::LongBinPut | Opcode::Memoize => self.put(opcode)?,
+            Opcode::Append | Opcode::Appends | Opcode::AddItems | Opcode::SetItem | Opcode::SetItems => {
+                self.fill(opcode)?;
+            }
+            Opcode::Global
+            | Opcode::StackGlobal
+            | Opcode::Inst
+            | Opcode::Obj
+            | Opcode::Reduce
+            | Opcode::NewObj
+            | Opcode::NewObjEx
+            | Opcode::Build => self.object(opcode)?,
+            Opcode::BinPersId => {
+                let id = self.pop()?;
+                self.persistent(id)?;
+            }
+            Opcode::PersId => return invalid("a persistent id is text: no checkpoint has such"),
+            Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
+                return unsupported("a class is given by a code that only the writing program knows");
+            }
+            Opcode::NextBuffer | Opcode::ReadonlyBuffer => {
+                return unsupported(
+                    "data was to be handed over outside of the pickle, and isn't in the file",
+                );
+            }
+            _ => {
+                let node = self.value(opcode)?;
+                self.push(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the value of an opcode that only makes one.
+    fn value(&mut self, opcode: Opcode) -> Step<Node> {
+        Ok(match opcode {
+            Opcode::BinInt => Node::Int(i32::from_le_bytes(self.fixed("an integer")?).into()),
+            Opcode::BinInt1 => Node::Int(u8::from_le_bytes(self.fixed("an integer")?).into()),
+            Opcode::BinInt2 => Node::Int(u16::from_le_bytes(self.fixed("an integer")?).into()),
+            Opcode::BinFloat => Node::Float(f64::from_be_bytes(self.fixed("a float")?)),
+            Opcode::Int => scalar::int_or_bool(self.line()?)?,
+            Opcode::Long => scalar::decimal(self.line()?)?,
+            Opcode::Float => scalar::float(self.line()?)?,
+            Opcode::Unicode => scalar::raw_unicode_escape(self.raw_line()?)?,
+            Opcode::String => {
+                let bytes = scalar::quoted(self.raw_line()?)?;
+                self.old_string(&bytes)
+            }
+            Opcode::EmptyList => Node::List(Vec::new()),
+            Opcode::EmptyDict => Node::Map(MapKind::Dict, None),
+            Opcode::EmptySet => Node::Set(Vec::new()),
+            Opcode::List => Node::List(self.pop_mark()?),
+            Opcode::Tuple => Node::Tuple(self.pop_mark()?),
+            Opcode::FrozenSet => Node::FrozenSet(self.pop_mark()?),
+            Opcode::Tuple1 => Node::Tuple(self.pop_many(1)?),
+            Opcode::Tuple2 => Node::Tuple(self.pop_many(2)?),
+            Opcode::Tuple3 => Node::Tuple(self.pop_many(3)?),
+            Opcode::Dict => {
+                let items = self.pop_mark()?;
+                let entries = pairs(&items)?;
+                Node::Map(MapKind::Dict, boxed(entries))
+            }
+            _ => self.counted_value(opcode)?,
+        })
+    }
+
+    /// Builds the value of an opcode that is followed by a length and as many bytes.
+    fn counted_value(&mut self, opcode: Opcode) -> Step<Node> {
+        let width = match opcode {
+            Opcode::Long1 | Opcode::ShortBinString | Opcode::ShortBinUnicode | Opcode::ShortBinBytes => 1,
+            Opcode::Long4 | Opcode::BinString | Opcode::BinUnicode | Opcode::BinBytes => 4,
+            _ => 8,
+        };
+        let mut length = [0; 8];
+        for (slot, byte) in length.iter_mut().zip(self.take(width, "a length")?) {
+            *slot = *byte;
+        }
+        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let bytes = self.take(length, "a value shorter than its length says")?;
+        Ok(match opcode {
+            Opcode::Long1 | Opcode::Long4 => scalar::integer(bytes),
+            Opcode::BinUnicode | Opcode::ShortBinUnicode | Opcode::BinUnicode8 => scalar::utf8(bytes)?,
+            Opcode::ShortBinString | Opcode::BinString => self.old_string(bytes),
+            Opcode::ByteArray8 => Node::ByteArray(bytes.into()),
+            _ => Node::Bytes(bytes.into()),
+        })
+    }
+
+    /// Python 2's strings: text where they are UTF-8, else bytes, which PyTorch can't decode.
+    fn old_string(&mut self, bytes: &[u8]) -> Node {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Node::Text(text.into());
+        }
+        self.note_beyond(|| "a byte string that is no UTF-8".to_owned());
+        Node::Bytes(bytes.into())
+    }
+
+    fn protocol(&mut self) -> Step {
+        let [version] = self.fixed("the protocol")?;
+        if version > 5 {
+            return invalid(format!("pickle protocol {version} doesn't exist"));
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, opcode: Opcode) -> Step {
+        let index = self.memo_index(opcode)?;
+        let Some(&id) = self.memo.get(&index) else {
+            return invalid(format!("memo entry {index} was never written"));
+        };
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn put(&mut self, opcode: Opcode) -> Step {
+        let index = self.memo_index(opcode)?;
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
+    fn memo_index(&mut self, opcode: Opcode) -> Step<u32> {
+        match opcode {
+            Opcode::BinGet | Opcode::BinPut => Ok(u8::from_le_bytes(self.fixed("a memo index")?).into()),
+            Opcode::LongBinGet | Opcode::LongBinPut => Ok(u32::from_le_bytes(self.fixed("a memo index")?)),
+            Opcode::Memoize => Ok(u32::try_from(self.memo.len()).unwrap_or(u32::MAX)),
+            _ => match self.line()?.parse() {
+                Ok(index) => Ok(index),
+                Err(_) => invalid("a memo index is malformed"),
+            },
+        }
+    }
+
+    /// Puts values into the container below them.
+    fn fill(&mut self, opcode: Opcode) -> Step {
+        let values = match opcode {
+            Opcode::Append => self.pop_many(1)?,
+            Opcode::SetItem => self.pop_many(2)?,
+            _ => self.pop_mark()?,
+        };
+        let target = self.top()?;
+        let entries = match opcode {
+            Opcode::SetItem | Opcode::SetItems => pairs(&values)?,
+            _ => Vec::new(),
+        };
+        let Some(node) = self.nodes.get_mut(target.0 as usize) else { return invalid("no container") };
+        match (opcode, node) {
+            (Opcode::Append | Opcode::Appends, Node::List(items)) | (Opcode::AddItems, Node::Set(items)) => {
+                items.extend(values);
+            }
+            (Opcode::SetItem | Opcode::SetItems, Node::Map(_, map)) => {
+                if !entries.is_empty() {
+                    map.get_or_insert_default().entries.extend(entries);
+                }
+            }
+            (Opcode::SetItem | Opcode::SetItems, Node::Object(object)) => object.entries.extend(entries),
+            (_, Node::Object(object)) => object.items.extend(values),
+            (_, other) => {
+                let message = format!("{} on a value of type {}", opcode.name(), other.type_name());
+                return invalid(message);
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, opcode: Opcode) -> Step {
+        match opcode {
+            Opcode::Global => {
+                let module = self.line()?;
+                let name = self.line()?;
+                self.push_global(globals::full_name(module, name))
+            }
+            Opcode::StackGlobal => {
+                let parts = self.pop_many(2)?;
+                let name = match parts.as_slice() {
+                    &[module, name] => globals::full_name(self.text(module)?, self.text(name)?),
+                    _ => return invalid("a global without a name"),
+                };
+                self.push_global(name)
+            }
+            Opcode::Inst => {
+                let name = globals::full_name(self.line()?, self.line()?);
+                let arguments = self.pop_mark()?;
+                self.push_global(name)?;
+                let callee = self.pop()?;
+                self.call_and_push(callee, arguments)
+            }
+            Opcode::Obj => {
+                let mut arguments = self.pop_mark()?;
+                if arguments.is_empty() {
+                    return invalid("an object without a class");
+                }
+                let callee = arguments.remove(0);
+                self.call_and_push(callee, arguments)
+            }
+            Opcode::Build => {
+                let state = self.pop()?;
+                let target = self.top()?;
+                self.build(target, state)
+            }
+            _ => self.reduce(opcode),
+        }
+    }
+
+    /// `REDUCE` and `NEWOBJ` differ in what Python calls; here both name what to build.
+    fn reduce(&mut self, opcode: Opcode) -> Step {
+        if opcode == Opcode::NewObjEx {
+            let keywords = self.pop()?;
+            if !matches!(self.node(keywords), Node::Map(_, None)) && self.unknown.is_empty() {
+                return invalid("keyword arguments: no known class takes such");
+            }
+        }
+        let arguments = self.pop()?;
+        let callee = self.pop()?;
+        let Node::Tuple(items) = self.node(arguments) else {
+            return invalid("arguments that are no tuple");
+        };
+        let items = items.clone();
+        self.budget.charge(items.len())?;
+        self.call_and_push(callee, items)
+    }
+
+    fn call_and_push(&mut self, callee: NodeId, arguments: Vec<NodeId>) -> Step {
+        let opaque = !self.unknown.is_empty() || !self.accepted.is_empty();
+        let built = match self.node(callee) {
+            Node::Global(name) => match globals::lookup(name) {
+                Some(known) => self.call(known, &arguments, 0),
+                None => self.opaque(callee, arguments.clone()),
+            },
+            other => invalid(format!("a call of a value of type {}", other.type_name())),
+        };
+        let id = match built {
+            // What is built from unknown parts is unknown itself, and no fault of the file.
+            Err(Wrong(FaultKind::Invalid, _)) if opaque => self.opaque(callee, arguments)?,
+            other => other?,
+        };
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// A value that only the named class could make: its name and what it would be called with.
+    fn opaque(&mut self, callee: NodeId, arguments: Vec<NodeId>) -> Step<NodeId> {
+        let global: Box<str> = self.node(callee).type_name().into();
+        self.budget.charge(global.len())?;
+        let arguments = self.add(Node::Tuple(arguments))?;
+        self.add(Node::Object(Box::new(Object {
+            global,
+            arguments,
+            state: None,
+            items: Vec::new(),
+            entries: Vec::new(),
+        })))
+    }
+
+    fn push_global(&mut self, name: String) -> Step {
+        if let Some(known) = globals::lookup(&name) {
+            if !known.in_torch() {
+                self.note_beyond(|| format!("the global '{name}'"));
+            }
+            let node = match known {
+                Known::Dtype(dtype) => Node::Dtype(dtype),
+                Known::QScheme => Node::QScheme(name.trim_start_matches("torch.").into()),
+                _ => Node::Global(name.into()),
+            };
+            self.push(node)
+        } else {
+            if self.options.allowed_globals.contains(&name) {
+                self.accepted.insert(name.clone());
+            } else {
+                self.unknown.insert(name.clone());
+            }
+            self.push(Node::Global(name.into()))
+        }
+    }
+
+    fn note_beyond(&mut self, what: impl FnOnce() -> String) {
+        if self.beyond.is_none() {
+            self.beyond = Some(what());
+        }
+    }
+
+    // The stack and the arena.
+
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        self.nodes.get(id.0 as usize).unwrap_or(&Node::None)
+    }
+
+    pub(super) fn text(&self, id: NodeId) -> Step<&str> {
+        match self.node(id) {
+            Node::Text(text) => Ok(text),
+            other => invalid(format!("a string is needed, not a value of type {}", other.type_name())),
+        }
+    }
+
+    pub(super) fn add(&mut self, node: Node) -> Step<NodeId> {
+        if self.nodes.len() >= MAX_NODES {
+            return too_complex(format!("the pickle makes more than {MAX_NODES} values"));
+        }
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        self.nodes.push(node);
+        Ok(id)
+    }
+
+    fn push(&mut self, node: Node) -> Step {
+        let id = self.add(node)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    pub(super) fn push_id(&mut self, id: NodeId) {
+        self.stack.push(id);
+    }
+
+    /// What lies above the last mark is all that an opcode may take.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn top(&self) -> Step<NodeId> {
+        match self.stack.last() {
+            Some(&id) if self.stack.len() > self.floor() => Ok(id),
+            _ => invalid("an opcode finds the stack empty"),
+        }
+    }
+
+    fn pop(&mut self) -> Step<NodeId> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn pop_many(&mut self, count: usize) -> Step<Vec<NodeId>> {
+        match self.stack.len().checked_sub(count) {
+            Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
+            _ => invalid("an opcode finds too few values on the stack"),
+        }
+    }
+
+    fn pop_mark(&mut self) -> Step<Vec<NodeId>> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark)),
+            None => invalid("an opcode finds no mark on the stack"),
+        }
+    }
+
+    /// `POP` takes a mark where it lies on top.
+    fn pop_or_unmark(&mut self) -> Step {
+        if self.marks.last() == Some(&self.stack.len()) {
+            self.marks.pop();
+            return Ok(());
+        }
+        self.pop().map(drop)
+    }
+
+    // The bytes.
+
+    fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
+        self.cursor.take(count).ok_or_else(|| truncated(what))
+    }
+
+    fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
+        self.cursor.array().ok_or_else(|| truncated(what))
+    }
+
+    fn raw_line(&mut self) -> Step<&'a [u8]> {
+        self.cursor.line().ok_or_else(|| truncated("a line"))
+    }
+
+    fn line(&mut self) -> Step<&'a str> {
+        match std::str::from_utf8(self.raw_line()?) {
+            Ok(line) => Ok(line),
+            Err(_) => invalid("a line is no UTF-8"),
+        }
+    }
+}
+
+/// Pairs up keys and values; an odd one out is a fault, not a value that is lost.
+pub(super) fn pairs(items: &[NodeId]) -> Step<Vec<(NodeId, NodeId)>> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    if !rest.is_empty() {
+        return invalid("a key without a value");
+    }
+    Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+}
+
+pub(super) fn boxed(entries: Vec<(NodeId, NodeId)>) -> Option<Box<Map>> {
+    if entries.is_empty() { None } else { Some(Box::new(Map { entries, attributes: None })) }
+}

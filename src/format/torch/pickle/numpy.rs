@@ -1,0 +1,119 @@
+//! NumPy's arrays, scalars and dtypes, as its own `__reduce__` methods write them.
+//!
+//! Source: `numpy/_core/src/multiarray/{methods,descriptor,scalartypes}.c`.
+
+use super::fault::{Step, invalid, tensor as tensor_fault};
+use super::globals::{ArrayGlobal, Known, lookup};
+use super::machine::Machine;
+use crate::record::TensorInfo;
+use crate::tensor::{Array, ArrayData, Node, NodeId};
+
+impl Machine<'_> {
+    pub(super) fn array_call(&mut self, global: ArrayGlobal, arguments: &[NodeId]) -> Step<NodeId> {
+        let node = match (global, arguments) {
+            (ArrayGlobal::Reconstruct, &[class, _, _]) if self.is_array_class(class) => {
+                Node::Array(Box::new(Array {
+                    dtype: "|V0".into(),
+                    shape: vec![0],
+                    fortran: false,
+                    scalar: false,
+                    data: ArrayData::Missing,
+                }))
+            }
+            (ArrayGlobal::Dtype, &[name, ..]) => Node::ArrayDtype(self.text(name)?.into()),
+            (ArrayGlobal::Scalar, &[dtype, value]) => {
+                let dtype = self.array_dtype(dtype)?;
+                self.array(dtype, Vec::new(), false, true, value)?
+            }
+            (ArrayGlobal::FromBuffer, &[buffer, dtype, shape, order]) => {
+                let dtype = self.array_dtype(dtype)?;
+                let shape = self.lengths(shape)?;
+                let fortran = self.text(order)? == "F";
+                self.array(dtype, shape, fortran, false, buffer)?
+            }
+            _ => return invalid("a NumPy value of no known form"),
+        };
+        self.add(node)
+    }
+
+    fn is_array_class(&self, class: NodeId) -> bool {
+        matches!(self.node(class), Node::Global(name) if lookup(name) == Some(Known::Array(ArrayGlobal::Class)))
+    }
+
+    /// An array's state: `(version, shape, dtype, is_fortran, data)`.
+    pub(super) fn build_array(&mut self, _target: NodeId, state: NodeId) -> Step<Node> {
+        let items = self.tuple(state)?;
+        let (&[_, shape, dtype, fortran, data] | &[shape, dtype, fortran, data]) = items.as_slice() else {
+            return invalid("a NumPy array's state of no known form");
+        };
+        let dtype = self.array_dtype(dtype)?;
+        let shape = self.lengths(shape)?;
+        let fortran = self.truth(fortran)?;
+        self.array(dtype, shape, fortran, false, data)
+    }
+
+    /// A dtype's state: `(version, byte order, …)`.
+    pub(super) fn build_array_dtype(&mut self, target: NodeId, state: NodeId) -> Step<Node> {
+        let items = self.tuple(state)?;
+        let (Node::ArrayDtype(name), Some(&order)) = (self.node(target), items.get(1)) else {
+            return invalid("a NumPy dtype's state of no known form");
+        };
+        let (name, order) = (name.trim_start_matches(['<', '>', '|', '=']), self.text(order)?);
+        if !matches!(order, "<" | ">" | "|" | "=") {
+            return invalid("a NumPy dtype of no known byte order");
+        }
+        Ok(Node::ArrayDtype(format!("{order}{name}").into()))
+    }
+
+    fn array_dtype(&mut self, id: NodeId) -> Step<Box<str>> {
+        let Node::ArrayDtype(name) = self.node(id) else { return invalid("a NumPy value without a dtype") };
+        let name = name.clone();
+        self.budget.charge(name.len())?;
+        Ok(name)
+    }
+
+    fn array(
+        &mut self,
+        dtype: Box<str>,
+        shape: Vec<u64>,
+        fortran: bool,
+        scalar: bool,
+        data: NodeId,
+    ) -> Step<Node> {
+        let Some(count) = TensorInfo::count(&shape) else {
+            return tensor_fault("a NumPy array has more elements than any machine can count");
+        };
+        let (length, data) = match self.node(data) {
+            Node::Bytes(bytes) | Node::ByteArray(bytes) => (bytes.len(), ArrayData::Bytes(data)),
+            // Python 2 wrote the bytes as a string, and these happen to be ASCII.
+            Node::Text(text) if !is_object(&dtype) => (text.len(), ArrayData::Bytes(data)),
+            Node::List(items) if is_object(&dtype) => (items.len(), ArrayData::Values(data)),
+            _ if is_object(&dtype) => (1, ArrayData::Values(data)),
+            other => return invalid(format!("a NumPy array's data is of type {}", other.type_name())),
+        };
+        let Some(size) = (if is_object(&dtype) { Some(1) } else { item_bytes(&dtype) }) else {
+            return invalid(format!("the NumPy dtype '{}' is of no known form", dtype.escape_debug()));
+        };
+        if u128::from(count) * u128::from(size) != length as u128 {
+            return tensor_fault(format!("a NumPy array of {count} elements of {dtype} has {length} bytes"));
+        }
+        Ok(Node::Array(Box::new(Array { dtype, shape, fortran, scalar, data })))
+    }
+}
+
+fn is_object(dtype: &str) -> bool {
+    dtype.trim_start_matches(['<', '>', '|', '=']).starts_with('O')
+}
+
+/// The size of one item: the number behind the kind; of text (`U`) the number of 4-byte characters.
+fn item_bytes(dtype: &str) -> Option<u64> {
+    let name = dtype.trim_start_matches(['<', '>', '|', '=']);
+    let mut characters = name.chars();
+    let kind = characters.next()?;
+    let count: u64 = characters.as_str().parse().ok()?;
+    match kind {
+        'b' | 'i' | 'u' | 'f' | 'c' | 'S' | 'V' | 'M' | 'm' => Some(count),
+        'U' => count.checked_mul(4),
+        _ => None,
+    }
+}

@@ -1,0 +1,219 @@
+//! The central directory: the names, sizes and places of all entries.
+//!
+//! ```text
+//!  0 PK\1\2           16 u32 CRC-32              34 u16 first disk
+//!  4 u16 made by      20 u32 stored size         36 u16 internal attributes
+//!  6 u16 needed       24 u32 size                38 u32 external attributes
+//!  8 u16 flags        28 u16 name bytes          42 u32 offset of the local header
+//! 10 u16 method       30 u16 extra bytes         46 name, extra, comment
+//! 12 u32 time         32 u16 comment bytes
+//! ```
+
+use std::collections::HashMap;
+
+use super::entry::{Entry, Method, RawFields};
+use super::tail::Tail;
+use crate::format::Flaw;
+use crate::format::cursor::Cursor;
+use crate::record::{Code, Finding, Level};
+
+/// The smallest possible entry: what bounds the number of entries by the bytes that are there.
+pub(super) const FIXED_BYTES: usize = 46;
+const SEE_ZIP64: u32 = u32::MAX;
+/// Bits 0, 6 and 13: encrypted, strongly encrypted, directory encrypted.
+const ENCRYPTED: u16 = 0x2041;
+
+pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
+    let mut entries = Vec::with_capacity(bytes.len() / FIXED_BYTES);
+    let mut cursor = Cursor::new(bytes);
+    while !cursor.rest().is_empty() {
+        let at = tail.directory.start + cursor.position() as u64;
+        let entry = parse_entry(&mut cursor).map_err(|fault| fault.finding(at))?;
+        if entry.header.saturating_add(entry.stored) > tail.directory.start {
+            return Err(out_of_bounds(&entry, tail.directory.start).into());
+        }
+        entries.push(entry);
+    }
+    if entries.len() as u64 != tail.entries {
+        let message = format!(
+            "the ZIP directory has {} entries, its end record counts {}",
+            entries.len(),
+            tail.entries
+        );
+        return Err(Finding::corrupted(Code::DirectoryDamaged, Level::Container, message)
+            .at_offset(tail.directory.start)
+            .into());
+    }
+    Ok(entries)
+}
+
+/// What is wrong with one entry.
+enum Fault {
+    Malformed(&'static str),
+    NameEncoding,
+    Encrypted(String),
+    Method(String, u16),
+    SizesDiffer(String, u64, u64),
+}
+
+impl Fault {
+    fn finding(self, at: u64) -> Finding {
+        let level = Level::Container;
+        match self {
+            Self::Malformed(what) => Finding::corrupted(
+                Code::DirectoryDamaged,
+                level,
+                format!("the ZIP directory is malformed: {what}"),
+            ),
+            Self::NameEncoding => Finding::incompatible(
+                Code::ForeignFormat,
+                level,
+                "an entry's name is no UTF-8: no checkpoint writer makes such",
+            ),
+            Self::Encrypted(name) => {
+                Finding::incompatible(Code::Encrypted, level, "the entry is encrypted").at_record(name)
+            }
+            Self::Method(name, method) => Finding::incompatible(
+                Code::UnsupportedMethod,
+                level,
+                format!("the entry is compressed with method {method}; checkpoints are stored or deflated"),
+            )
+            .at_record(name),
+            Self::SizesDiffer(name, stored, size) => Finding::corrupted(
+                Code::HeaderDisagrees,
+                level,
+                format!("the entry is stored uncompressed, but has two sizes: {stored} and {size} bytes"),
+            )
+            .at_record(name),
+        }
+        .at_offset(at)
+    }
+}
+
+fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
+    let mut fixed = Cursor::new(cursor.take(FIXED_BYTES).ok_or(Fault::Malformed("it ends within an entry"))?);
+    let fields = parse_fixed(&mut fixed).ok_or(Fault::Malformed("no entry where one should begin"))?;
+    let name = cursor.take(fields.name_bytes).ok_or(Fault::Malformed("it ends within a name"))?;
+    let extra = cursor.take(fields.extra_bytes).ok_or(Fault::Malformed("it ends within an extra field"))?;
+    cursor.take(fields.comment_bytes).ok_or(Fault::Malformed("it ends within a comment"))?;
+    let name = std::str::from_utf8(name).map_err(|_| Fault::NameEncoding)?.to_owned();
+    let wide = widen(&fields, extra).ok_or(Fault::Malformed("a ZIP64 field doesn't fit"))?;
+    if fields.flags & ENCRYPTED != 0 {
+        return Err(Fault::Encrypted(name));
+    }
+    let method = match fields.method {
+        0 => Method::Stored,
+        8 => Method::Deflated,
+        other => return Err(Fault::Method(name, other)),
+    };
+    if method == Method::Stored && wide.stored != wide.size {
+        return Err(Fault::SizesDiffer(name, wide.stored, wide.size));
+    }
+    Ok(Entry {
+        name,
+        method,
+        crc32: (fields.crc32 != 0 || wide.size == 0).then_some(fields.crc32),
+        stored: wide.stored,
+        size: wide.size,
+        header: wide.header,
+        data: 0..0,
+        raw: RawFields { flags: fields.flags, method: fields.method, crc32: fields.crc32 },
+    })
+}
+
+struct Fixed {
+    flags: u16,
+    method: u16,
+    crc32: u32,
+    stored: u32,
+    size: u32,
+    name_bytes: usize,
+    extra_bytes: usize,
+    comment_bytes: usize,
+    header: u32,
+}
+
+fn parse_fixed(fields: &mut Cursor<'_>) -> Option<Fixed> {
+    if fields.take(4)? != b"PK\x01\x02" {
+        return None;
+    }
+    fields.take(4)?;
+    let (flags, method) = (fields.u16()?, fields.u16()?);
+    fields.take(4)?;
+    let (crc32, stored, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
+    let [name_bytes, extra_bytes, comment_bytes] =
+        [fields.u16()?.into(), fields.u16()?.into(), fields.u16()?.into()];
+    let first_disk = fields.u16()?;
+    fields.take(6)?;
+    let header = fields.u32()?;
+    (first_disk == 0).then_some(Fixed {
+        flags,
+        method,
+        crc32,
+        stored,
+        size,
+        name_bytes,
+        extra_bytes,
+        comment_bytes,
+        header,
+    })
+}
+
+struct Wide {
+    stored: u64,
+    size: u64,
+    header: u64,
+}
+
+/// Takes from the ZIP64 extra field what the fixed fields only point to. `None` where it isn't there.
+fn widen(fields: &Fixed, extra: &[u8]) -> Option<Wide> {
+    let zip64 = find_extra(extra, 1).ok()?;
+    let mut zip64 = Cursor::new(zip64.unwrap_or_default());
+    let mut wide = |narrow: u32| if narrow == SEE_ZIP64 { zip64.u64() } else { Some(narrow.into()) };
+    let size = wide(fields.size)?;
+    let stored = wide(fields.stored)?;
+    let header = wide(fields.header)?;
+    Some(Wide { stored, size, header })
+}
+
+/// The extra fields of an entry don't fit into their area.
+pub(super) struct MalformedExtra;
+
+/// Finds an extra field by its id.
+pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, MalformedExtra> {
+    let mut cursor = Cursor::new(extra);
+    let mut found = None;
+    while !cursor.rest().is_empty() {
+        let (Some(id), Some(length)) = (cursor.u16(), cursor.u16()) else { return Err(MalformedExtra) };
+        let content = cursor.take(length.into()).ok_or(MalformedExtra)?;
+        if id == wanted {
+            found = Some(content);
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses names that two readers could take for one another: PyTorch's reader ignores case.
+pub(super) fn check_names(entries: &[Entry]) -> Result<(), Finding> {
+    let mut seen: HashMap<String, &str> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let Some(first) = seen.insert(entry.name.to_ascii_lowercase(), &entry.name) else { continue };
+        let message = if first == entry.name {
+            "two entries have this name: readers differ in which one they take".to_owned()
+        } else {
+            format!("the entry '{first}' differs from it only in case: readers differ in which one they take")
+        };
+        return Err(Finding::incompatible(Code::Ambiguous, Level::Container, message).at_record(&entry.name));
+    }
+    Ok(())
+}
+
+fn out_of_bounds(entry: &Entry, limit: u64) -> Finding {
+    let message = format!(
+        "the entry's {} bytes from offset {} on reach past the archive's data, which ends at {limit}",
+        entry.stored, entry.header
+    );
+    Finding::corrupted(Code::EntryOutOfBounds, Level::Container, message)
+        .at_record(&entry.name)
+        .at_offset(entry.header)
+}

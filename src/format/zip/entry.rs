@@ -1,0 +1,55 @@
+use std::ops::Range;
+
+/// One entry of an archive.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The name, with slashes.
+    pub name: String,
+    /// How the data is stored.
+    pub method: Method,
+    /// The CRC-32 of the uncompressed data; `None` where the writer computed none.
+    ///
+    /// PyTorch writes 0 everywhere when its checksums are off (`set_crc32_options(False)`), and so
+    /// does `skip_data`. A damaged field can't pass for that: the copies beside the data would
+    /// disagree.
+    pub crc32: Option<u32>,
+    /// The size of the data in the archive, in bytes.
+    pub stored: u64,
+    /// The size of the data when uncompressed, in bytes.
+    pub size: u64,
+    /// Where the local header begins.
+    pub header: u64,
+    /// Where the data lies.
+    pub data: Range<u64>,
+    pub(super) raw: RawFields,
+}
+
+/// How an entry's data is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// As it is.
+    Stored,
+    /// DEFLATE (RFC 1951).
+    Deflated,
+}
+
+/// The directory's fields that only matter when they are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RawFields {
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) crc32: u32,
+}
+
+impl Entry {
+    /// Returns whether the sizes and the checksum stand behind the data as well (general purpose
+    /// bit 3).
+    pub(super) fn has_descriptor(&self) -> bool {
+        self.raw.flags & 0x0008 != 0
+    }
+
+    /// Returns whether the entry is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.name.ends_with('/')
+    }
+}

@@ -1,0 +1,330 @@
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::ReadAt;
+use super::buffer::with_buffer;
+use super::plan::{self, Block};
+use crate::digest::Crc32;
+
+/// The bytes that are worth a thread: half a millisecond of work or more, against some 50 µs to start it.
+const BYTES_PER_THREAD: u64 = 8 << 20;
+
+/// A place whose bytes can be checksummed without being handed out.
+///
+/// This is how a checkpoint of many gigabytes is verified: the caller says which ranges have a checksum,
+/// and holds the answers against those. Files do it at the speed of the device or of memory.
+pub trait ScanSource: ReadAt {
+    /// Computes the CRC-32 of each range, in the order of `ranges`.
+    ///
+    /// Ranges may come in any order, be empty, few and huge or many and tiny: neighbours are read
+    /// together. They aren't meant to overlap; where they do, the bytes are read more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if a range ends past [`ReadAt::len`] (before anything is read),
+    /// or if the bytes turn out not to be there any more.
+    ///
+    /// ```
+    /// use ckpt::digest::Crc32;
+    /// use ckpt::io::{ScanOptions, ScanSource};
+    ///
+    /// let sums = b"checkpoint"[..].checksum(&[5..10, 0..5], &ScanOptions::default())?;
+    /// assert_eq!(sums, [Crc32::of(b"point"), Crc32::of(b"check")]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>>;
+}
+
+/// How a [`ScanSource`] goes about it.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct ScanOptions<'a> {
+    /// The most threads to use, the calling one included; little work uses fewer. Default: 1.
+    pub threads: usize,
+    /// Hears, from any of the threads, how many further bytes of the ranges were checksummed.
+    pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+}
+
+impl Default for ScanOptions<'_> {
+    fn default() -> Self {
+        Self { threads: 1, progress: None }
+    }
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Sets the most threads to use. 0 counts as 1.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets who hears of progress.
+    #[must_use]
+    pub fn with_progress(mut self, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Tells of `bytes` further bytes.
+    fn tell(&self, bytes: u64) {
+        if let Some(progress) = self.progress {
+            progress(bytes);
+        }
+    }
+}
+
+impl fmt::Debug for ScanOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanOptions")
+            .field("threads", &self.threads)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}
+
+impl ScanSource for [u8] {
+    fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
+        check_bounds(ranges, ReadAt::len(self))?;
+        let sum = |range: &Range<u64>| {
+            let start = usize::try_from(range.start).ok()?;
+            let end = usize::try_from(range.end.max(range.start)).ok()?;
+            let bytes = self.get(start..end)?;
+            options.tell(bytes.len() as u64);
+            Some(Crc32::of(bytes))
+        };
+        ranges.iter().map(sum).collect::<Option<_>>().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl ScanSource for Vec<u8> {
+    fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
+        self.as_slice().checksum(ranges, options)
+    }
+}
+
+/// Reads one span of a file through a buffer, and feeds it on in order: offset and bytes.
+pub(super) trait ReadSpan: Sync {
+    fn read_span(
+        &self,
+        span: Range<u64>,
+        buffer: &mut [u8],
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()>;
+}
+
+/// Computes the checksums of `ranges` of a source of `len` bytes, which `reader` reads.
+pub(super) fn scan(
+    reader: &impl ReadSpan,
+    len: u64,
+    ranges: &[Range<u64>],
+    options: &ScanOptions<'_>,
+) -> io::Result<Vec<Crc32>> {
+    check_bounds(ranges, len)?;
+    let mut blocks = plan::cut(ranges);
+    let threads = worthwhile_threads(&blocks, options.threads);
+    let queue = Mutex::new(blocks.iter_mut());
+    let work = || with_buffer(|buffer| drain(&queue, reader, buffer, options));
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        others.into_iter().fold(own, |result, other| result.and(other.join().unwrap_or_else(panicked)))
+    })?;
+    Ok(plan::join(&blocks, ranges.len()))
+}
+
+/// Takes blocks off the queue until it is empty. An error empties it, so that the others stop as well.
+fn drain(
+    queue: &Mutex<std::slice::IterMut<'_, Block>>,
+    reader: &impl ReadSpan,
+    buffer: &mut [u8],
+    options: &ScanOptions<'_>,
+) -> io::Result<()> {
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        // A statement of its own: the lock must not live through the read.
+        let next = lock().next();
+        let Some(block) = next else { return Ok(()) };
+        let read = reader.read_span(block.span(), buffer, &mut |offset, bytes| block.feed(offset, bytes));
+        if let Err(error) = read {
+            *lock() = [].iter_mut();
+            return Err(explain(error));
+        }
+        options.tell(block.wanted());
+    }
+}
+
+/// Says what an early end means: the range was inside the file when the file was opened.
+fn explain(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ io::ErrorKind::UnexpectedEof => {
+            io::Error::new(kind, "the file became shorter while it was read")
+        }
+        _ => error,
+    }
+}
+
+/// Hands on a panic of another thread: there is none of ours, but the progress callback is the caller's.
+fn panicked(cause: Box<dyn std::any::Any + Send>) -> io::Result<()> {
+    std::panic::resume_unwind(cause)
+}
+
+/// Returns how many threads the work is worth: at least one.
+fn worthwhile_threads(blocks: &[Block], most: usize) -> usize {
+    let bytes: u64 = blocks.iter().map(|block| block.span().end - block.span().start).sum();
+    usize::try_from(bytes / BYTES_PER_THREAD).unwrap_or(usize::MAX).min(most).max(1)
+}
+
+/// Returns an error if a range ends past the end.
+fn check_bounds(ranges: &[Range<u64>], len: u64) -> io::Result<()> {
+    match ranges.iter().find(|range| range.start.max(range.end) > len) {
+        None => Ok(()),
+        Some(Range { start, end }) => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("bytes {start}..{end} were asked for, and there are {len}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what is tested fits memory")]
+mod tests {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::io::FileSource;
+
+    const LEN: u64 = 21 << 20;
+
+    static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| pseudo_random(LEN));
+    static FILE: LazyLock<(tempfile::TempDir, FileSource)> = LazyLock::new(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, &*CONTENT).unwrap();
+        let source = FileSource::open(&path).unwrap();
+        (directory, source)
+    });
+
+    /// Makes bytes that repeat nowhere near, by a multiplicative congruential generator.
+    fn pseudo_random(len: u64) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = |_| {
+            state = state.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
+            state.to_le_bytes()[7]
+        };
+        (0..len).map(next).collect()
+    }
+
+    /// Ranges that don't overlap, of all magnitudes, in any order.
+    fn ranges() -> impl Strategy<Value = Vec<Range<u64>>> {
+        let length = (0..24_u32).prop_flat_map(|bits| 0..1_u64 << bits);
+        let lengths = prop::collection::vec((length.clone(), length), 0..200);
+        let ranges = lengths.prop_map(|lengths| {
+            let mut end = 0;
+            let place = |(gap, len)| {
+                let start = end + gap;
+                end = start + len;
+                start..end
+            };
+            lengths.into_iter().map(place).take_while(|range| range.end <= LEN).collect::<Vec<_>>()
+        });
+        ranges.prop_shuffle()
+    }
+
+    fn one_shot(ranges: &[Range<u64>]) -> Vec<Crc32> {
+        let part = |range: &Range<u64>| &CONTENT[range.start as usize..range.end as usize];
+        ranges.iter().map(|range| Crc32::of(part(range))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_file_in_pieces_sums_like_one(ranges in ranges(), threads in 0..5_usize) {
+            let told = AtomicU64::new(0);
+            let progress = |bytes| { told.fetch_add(bytes, Ordering::Relaxed); };
+            let options = ScanOptions::default().with_threads(threads).with_progress(&progress);
+            prop_assert_eq!(FILE.1.checksum(&ranges, &options).unwrap(), one_shot(&ranges));
+            let wanted: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+            prop_assert_eq!(told.into_inner(), wanted);
+        }
+
+        #[test]
+        fn memory_sums_like_a_file(ranges in ranges()) {
+            let sums = CONTENT.checksum(&ranges, &ScanOptions::default()).unwrap();
+            prop_assert_eq!(sums, one_shot(&ranges));
+        }
+    }
+
+    #[test]
+    fn a_huge_range_is_shared_by_threads() {
+        assert_eq!(worthwhile_threads(&plan::cut(&[0..LEN]), 8), 2);
+        let options = ScanOptions::default().with_threads(8);
+        assert_eq!(FILE.1.checksum(&[0..LEN], &options).unwrap(), [Crc32::of(&CONTENT)]);
+    }
+
+    #[test]
+    fn many_tiny_ranges_are_one_read_each_window() {
+        let ranges: Vec<_> = (0..LEN / 200).map(|i| i * 200..i * 200 + 150).collect();
+        assert_eq!(plan::cut(&ranges).len(), 6);
+        assert_eq!(FILE.1.checksum(&ranges, &ScanOptions::default()).unwrap(), one_shot(&ranges));
+    }
+
+    #[test]
+    fn overlapping_ranges_are_still_right() {
+        let ranges = [0..LEN, 5..6, 0..1 << 20, 4 << 20..LEN, 7..7];
+        let options = ScanOptions::default().with_threads(2);
+        assert_eq!(FILE.1.checksum(&ranges, &options).unwrap(), one_shot(&ranges));
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        for ranges in [&[][..], &[3..3, LEN..LEN]] {
+            assert_eq!(FILE.1.checksum(ranges, &ScanOptions::default()).unwrap(), one_shot(ranges));
+        }
+    }
+
+    #[test]
+    fn past_the_end_is_an_error() {
+        let sources: [&dyn ScanSource; 2] = [&FILE.1, &*CONTENT];
+        for source in sources {
+            for range in [
+                LEN - 1..LEN + 1,
+                LEN + 1..LEN + 1,
+                u64::MAX - 1..u64::MAX,
+                Range { start: u64::MAX, end: 0 },
+            ] {
+                let ranges = [0..1, range];
+                let error = source.checksum(&ranges, &ScanOptions::default()).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_stops_all_threads() {
+        struct Fails(AtomicU64);
+        impl ReadSpan for Fails {
+            fn read_span(
+                &self,
+                _: Range<u64>,
+                _: &mut [u8],
+                _: &mut dyn FnMut(u64, &[u8]),
+            ) -> io::Result<()> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        let reader = Fails(AtomicU64::new(0));
+        let options = ScanOptions::default().with_threads(4);
+        let error = scan(&reader, 1 << 40, &[0..1 << 30], &options).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(reader.0.into_inner() <= 4);
+    }
+}

@@ -1,0 +1,204 @@
+use crate::Dtype;
+
+/// The number of a node in its [`Tree`](super::Tree).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(crate) u32);
+
+/// The number of a storage in its [`Tree`](super::Tree).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StorageId(pub(crate) u32);
+
+/// One value of a checkpoint.
+///
+/// Kept at 32 bytes: a pickle makes a node with as little as one byte, and what is allocated must
+/// stay a small multiple of what is there.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Node {
+    /// Python's `None`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer that fits.
+    Int(i64),
+    /// A larger integer: two's complement, little-endian.
+    BigInt(Box<[u8]>),
+    /// A float, bit for bit.
+    Float(f64),
+    /// A complex number: real part, imaginary part.
+    Complex(f64, f64),
+    /// A string.
+    Text(Box<str>),
+    /// A string with lone surrogates: generalised UTF-8, as Python's `surrogatepass` writes it.
+    SurrogateText(Box<[u8]>),
+    /// `bytes`.
+    Bytes(Box<[u8]>),
+    /// `bytearray`.
+    ByteArray(Box<[u8]>),
+    /// A list.
+    List(Vec<NodeId>),
+    /// A tuple.
+    Tuple(Vec<NodeId>),
+    /// A set.
+    Set(Vec<NodeId>),
+    /// A frozen set.
+    FrozenSet(Vec<NodeId>),
+    /// A map; order kept.
+    Map(MapKind, Option<Box<Map>>),
+    /// A `torch.Size`.
+    Size(Vec<i64>),
+    /// A `torch.device`, as `str()` gives it.
+    Device(Box<str>),
+    /// A `torch.dtype`.
+    Dtype(Dtype),
+    /// A `torch.layout`, as `str()` gives it without the `torch.`.
+    Layout(Box<str>),
+    /// A `torch.qscheme`, as `str()` gives it without the `torch.`.
+    QScheme(Box<str>),
+    /// A storage by itself.
+    Storage(StorageId),
+    /// A tensor.
+    Tensor(Box<Tensor>),
+    /// A NumPy array or scalar.
+    Array(Box<Array>),
+    /// A NumPy dtype: byte order, kind and item size (`<f8`).
+    ArrayDtype(Box<str>),
+    /// A class or function by its name, as a value.
+    Global(Box<str>),
+    /// What a class outside the known ones would have made. Never made.
+    Object(Box<Object>),
+}
+
+/// The kinds of maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MapKind {
+    /// `dict`.
+    Dict,
+    /// `collections.OrderedDict`.
+    OrderedDict,
+    /// `collections.Counter`.
+    Counter,
+}
+
+/// The content of a map that isn't empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Map {
+    /// Keys and values in order; no key twice.
+    pub entries: Vec<(NodeId, NodeId)>,
+    /// The instance's own attributes: a module's `state_dict` has `_metadata`.
+    pub attributes: Option<NodeId>,
+}
+
+/// A value whose class isn't known here, as the pickle describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The class or function.
+    pub global: Box<str>,
+    /// What it is called with.
+    pub arguments: NodeId,
+    /// The state that is given to it.
+    pub state: Option<NodeId>,
+    /// What is appended to it, as to a list.
+    pub items: Vec<NodeId>,
+    /// What is set in it, as in a map.
+    pub entries: Vec<(NodeId, NodeId)>,
+}
+
+/// A run of bytes that tensors are views of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The name in the file.
+    pub key: String,
+    /// The type of its elements; `None` for untyped bytes.
+    pub dtype: Option<Dtype>,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The device it was on when saved: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Where it is a part of another: that one, and the offset in bytes.
+    pub part_of: Option<(StorageId, u64)>,
+}
+
+/// A tensor.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent properties that PyTorch stores as such")]
+pub struct Tensor {
+    /// The type of the elements.
+    pub dtype: Dtype,
+    /// The length of each dimension.
+    pub shape: Vec<u64>,
+    /// Whether gradients are kept for it.
+    pub requires_grad: bool,
+    /// Whether it is a `torch.nn.Parameter`.
+    pub parameter: bool,
+    /// Whether the elements are to be read as conjugated.
+    pub conjugated: bool,
+    /// Whether the elements are to be read as negated.
+    pub negated: bool,
+    /// Where the elements are.
+    pub body: Body,
+}
+
+/// Where a tensor's elements are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// In a storage, `offset` elements from its start, `strides` elements apart.
+    Strided {
+        /// The storage.
+        storage: StorageId,
+        /// In elements.
+        offset: u64,
+        /// In elements, one for each dimension.
+        strides: Vec<u64>,
+        /// The quantizer's parameters, for a quantized tensor.
+        quantizer: Option<NodeId>,
+    },
+    /// In other tensors: `indices` and `values`, or `crow_indices`, `col_indices` and `values`, …
+    Sparse {
+        /// `sparse_coo`, `sparse_csr`, …
+        layout: Box<str>,
+        /// The parts by name.
+        parts: Vec<(&'static str, NodeId)>,
+    },
+    /// In one buffer that holds several tensors of their own shapes.
+    Nested {
+        /// The buffer, a tensor.
+        buffer: NodeId,
+        /// The sizes, a tensor.
+        sizes: NodeId,
+        /// The strides, a tensor.
+        strides: NodeId,
+        /// The offsets, a tensor.
+        offsets: NodeId,
+    },
+    /// In a NumPy array, or in another tensor that is to be converted.
+    Converted(NodeId),
+    /// Nowhere: a tensor on the meta device, or a wrapper around others.
+    Meta,
+}
+
+/// A NumPy array or scalar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Byte order, kind and item size: `<f8`.
+    pub dtype: Box<str>,
+    /// The length of each dimension.
+    pub shape: Vec<u64>,
+    /// Whether the first index changes fastest.
+    pub fortran: bool,
+    /// Whether it is a scalar and no array.
+    pub scalar: bool,
+    /// The elements.
+    pub data: ArrayData,
+}
+
+/// The elements of a NumPy array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArrayData {
+    /// None yet.
+    Missing,
+    /// A node of bytes.
+    Bytes(NodeId),
+    /// A node that is a list of values, or one value: dtype `object`.
+    Values(NodeId),
+}

@@ -1,0 +1,206 @@
+//! Level 3: the structure is read, every tensor resolves, every byte with a checksum is checked.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::VerifyOptions;
+use super::container::Opened;
+use super::contents::{Checked, Contents};
+use super::file::flaw_finding;
+use crate::format::read_vec;
+use crate::format::torch::Checkpoint;
+use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
+use crate::format::torch::pickle::{self, PickleOptions};
+use crate::format::zip::{Entry, Method, inflate_checksum};
+use crate::io::{FileSource, ReadAt, ScanOptions, ScanSource};
+use crate::record::{Code, Finding, FormatKind, Integrity, Level};
+use crate::tensor::Node;
+
+/// A plain pickle is looked through for what it asks for up to this size.
+const MAX_PICKLE_BYTES: u64 = 64 << 20;
+
+pub(super) fn check(source: &FileSource, opened: &Opened, options: &VerifyOptions, checked: &mut Checked) {
+    match opened {
+        Opened::Safetensors => {
+            let message = "the format has no checksums: damage inside a tensor can't be seen";
+            checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
+            tell(options, source.len());
+        }
+        Opened::Legacy(checkpoint) => {
+            let message =
+                "the format of before PyTorch 1.6 has no checksums: damage inside a tensor can't be seen";
+            checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
+            take_contents(checkpoint, options, checked);
+            tell(options, source.len());
+        }
+        Opened::Archive(archive) => check_archive(source, archive, options, checked),
+        Opened::Pickle => {
+            checked.findings.extend(look_through(source, options));
+            tell(options, source.len());
+        }
+    }
+}
+
+fn tell(options: &VerifyOptions, bytes: u64) {
+    if let Some(progress) = &options.progress {
+        progress.add(bytes);
+    }
+}
+
+fn check_archive(
+    source: &FileSource,
+    archive: &TorchArchive,
+    options: &VerifyOptions,
+    checked: &mut Checked,
+) {
+    if archive.kind == FormatKind::TorchZip {
+        let pickle_options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
+        match archive.read(source, &pickle_options) {
+            Ok((checkpoint, findings)) => {
+                checked.findings.extend(findings);
+                take_contents(&checkpoint, options, checked);
+                if let Some(contents) = &mut checked.contents {
+                    contents.tagged = archive.is_tagged();
+                    contents.metadata.clone_from(&archive.metadata);
+                }
+            }
+            Err(flaw) => checked.findings.push(flaw_finding(flaw, Level::Load)),
+        }
+    }
+    let findings = check_checksums(source, archive, options, checked);
+    checked.findings.extend(findings);
+    checked.integrity = integrity(&archive.archive.entries);
+    if checked.integrity != Integrity::Full {
+        let what =
+            if checked.integrity == Integrity::None { "no record" } else { "only some of the records" };
+        let message = format!("{what} of the archive carries a checksum: its writer had them switched off");
+        checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
+    }
+}
+
+fn integrity(entries: &[Entry]) -> Integrity {
+    let mut records = entries.iter().filter(|entry| entry.size > 0);
+    let Some(first) = records.next() else { return Integrity::None };
+    let of = |entry: &Entry| if entry.crc32.is_some() { Integrity::Full } else { Integrity::None };
+    records.fold(of(first), |all, entry| all.and(of(entry)))
+}
+
+/// Holds every record against its CRC-32, but those already known to be wrong.
+fn check_checksums(
+    source: &FileSource,
+    archive: &TorchArchive,
+    options: &VerifyOptions,
+    checked: &Checked,
+) -> Vec<Finding> {
+    let known: HashSet<&str> = checked
+        .findings
+        .iter()
+        .filter(|finding| finding.is_failure() && finding.level == Level::Load)
+        .filter(|finding| {
+            matches!(finding.code, Code::ChecksumMismatch | Code::StorageSize | Code::TooComplex)
+        })
+        .filter_map(|finding| finding.at.record.as_deref())
+        .collect();
+    let entries = &archive.archive.entries;
+    let wanted = entries.iter().filter(|entry| entry.crc32.is_some() && !known.contains(entry.name.as_str()));
+    let (stored, deflated): (Vec<&Entry>, Vec<&Entry>) =
+        wanted.partition(|entry| entry.method == Method::Stored);
+    let mut findings = check_stored(source, &stored, options);
+    for entry in deflated {
+        findings.extend(check_deflated(source, entry));
+        tell(options, entry.stored);
+    }
+    let covered: u64 = entries.iter().filter(|entry| entry.crc32.is_some()).map(|entry| entry.stored).sum();
+    tell(options, source.len().saturating_sub(covered));
+    findings
+}
+
+fn check_stored(source: &FileSource, entries: &[&Entry], options: &VerifyOptions) -> Vec<Finding> {
+    let ranges: Vec<Range<u64>> = entries.iter().map(|entry| entry.data.clone()).collect();
+    let progress = |bytes| tell(options, bytes);
+    let scan = ScanOptions::default().with_threads(options.threads).with_progress(&progress);
+    let checksums = match source.checksum(&ranges, &scan) {
+        Ok(checksums) => checksums,
+        Err(error) => return vec![flaw_finding(error.into(), Level::Load)],
+    };
+    let pairs = entries.iter().zip(checksums);
+    pairs
+        .filter_map(|(entry, checksum)| {
+            let expected = entry.crc32.filter(|expected| *expected != checksum.value())?;
+            Some(checksum_mismatch(&entry.name, expected, checksum.value()).at_offset(entry.data.start))
+        })
+        .collect()
+}
+
+fn check_deflated(source: &FileSource, entry: &Entry) -> Option<Finding> {
+    match inflate_checksum(source, entry) {
+        Ok(checksum) => {
+            let expected = entry.crc32.filter(|expected| *expected != checksum.value())?;
+            Some(checksum_mismatch(&entry.name, expected, checksum.value()).at_offset(entry.data.start))
+        }
+        Err(flaw) => Some(flaw_finding(flaw, Level::Load)),
+    }
+}
+
+/// Takes up what a checkpoint holds.
+fn take_contents(checkpoint: &Checkpoint, options: &VerifyOptions, checked: &mut Checked) {
+    checked.findings.extend(checkpoint.findings.iter().cloned());
+    match contents(checkpoint, options.level == Level::Keys) {
+        Ok(contents) => checked.contents = Some(contents),
+        Err(finding) => checked.findings.push(*finding),
+    }
+}
+
+/// Lists tensors, and where asked for all keys.
+pub(super) fn contents(checkpoint: &Checkpoint, with_keys: bool) -> Result<Contents, Box<Finding>> {
+    let tensors = checkpoint.tensors().map_err(too_complex)?;
+    let mut keys = Vec::new();
+    if with_keys {
+        let mut next = 0;
+        let walked = checkpoint.tree.walk(|leaf| {
+            let tensor = matches!(leaf.node, Node::Tensor(_)).then_some(next);
+            next += usize::from(tensor.is_some());
+            keys.push((leaf.path.to_owned(), tensor));
+        });
+        walked.map_err(too_complex)?;
+    }
+    let tree = &checkpoint.tree;
+    let field = |name: &str| tree.get(tree.root(), name).and_then(|id| plain(tree.node(id)));
+    Ok(Contents {
+        version: field("version"),
+        status: field("status"),
+        is_map: tree.is_map(),
+        tensors,
+        keys,
+        ..Contents::default()
+    })
+}
+
+fn too_complex(error: crate::tensor::WalkError) -> Box<Finding> {
+    Box::new(Finding::incompatible(
+        Code::TooComplex,
+        Level::Load,
+        format!("the values are too complex: {error}"),
+    ))
+}
+
+/// A plain value as text, for the fields `version` and `status`.
+fn plain(node: &Node) -> Option<String> {
+    match node {
+        Node::Text(text) => Some(text.to_string()),
+        Node::Int(value) => Some(value.to_string()),
+        Node::Float(value) => Some(format!("{value:?}")),
+        _ => None,
+    }
+}
+
+/// A pickle that is no checkpoint can still be told to be unsafe.
+fn look_through(source: &FileSource, options: &VerifyOptions) -> Vec<Finding> {
+    let Ok(bytes) = read_vec(source, 0..source.len().min(MAX_PICKLE_BYTES)) else { return Vec::new() };
+    let options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
+    let globals = match pickle::read(&bytes, &options) {
+        Ok(pickle) => pickle.unknown_globals,
+        Err(_) => Vec::new(),
+    };
+    globals.iter().map(|global| Checkpoint::needs_trust(global)).collect()
+}

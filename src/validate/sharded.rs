@@ -1,0 +1,82 @@
+//! A sharded Hugging Face checkpoint: an index and its shards, checked as one.
+
+use std::path::Path;
+
+use super::VerifyOptions;
+use super::contents::{Checked, Contents};
+use super::file::{self, flaw_finding};
+use super::size::{self, unreadable};
+use crate::format::hugging_face::{Index, check_shards, read_index};
+use crate::format::read_vec;
+use crate::io::{FileSource, ReadAt};
+use crate::record::{Code, Finding, FormatKind, Level, TensorInfo};
+
+/// The index of a model with a million tensors has a tenth of this.
+const MAX_INDEX_BYTES: u64 = 1 << 30;
+
+pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
+    let mut checked = Checked::new(FormatKind::HuggingFaceSharded, Some(Level::Size));
+    let size::Sized { bytes, findings } = size::check(path, options);
+    checked.bytes = bytes;
+    checked.findings = findings;
+    if checked.failed() {
+        return checked;
+    }
+    match read(path) {
+        Ok(index) => check_all(path, &index, options, &mut checked),
+        Err(finding) => checked.findings.push(*finding),
+    }
+    checked
+}
+
+/// Reads the index file.
+pub(super) fn read(path: &Path) -> Result<Index, Box<Finding>> {
+    let source = FileSource::open(path).map_err(|error| unreadable(Level::Size, &error))?;
+    if source.len() > MAX_INDEX_BYTES {
+        let message = format!("the shard index has {} bytes; the limit is {MAX_INDEX_BYTES}", source.len());
+        return Err(Box::new(Finding::incompatible(Code::TooComplex, Level::Container, message)));
+    }
+    let bytes =
+        read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Container))?;
+    read_index(&bytes).map_err(|flaw| Box::new(flaw_finding(flaw, Level::Container)))
+}
+
+fn check_all(path: &Path, index: &Index, options: &VerifyOptions, checked: &mut Checked) {
+    checked.findings.extend(index.notes.iter().cloned());
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let mut shards = Vec::new();
+    let mut all = Contents { is_map: true, ..Contents::default() };
+    for (at, name) in index.shards.iter().enumerate() {
+        let shard = directory.join(name);
+        if !shard.exists() {
+            // `check_shards` says so.
+            shards.push(None);
+            continue;
+        }
+        let mut part = file::check(&shard, options);
+        let contents = part.contents.take();
+        checked.absorb(name, part, at == 0);
+        shards.push(contents.map(|contents| {
+            add(&mut all, &contents);
+            (name.clone(), contents.tensors)
+        }));
+    }
+    let read: Vec<(String, Vec<TensorInfo>)> = shards.into_iter().flatten().collect();
+    if options.level >= Level::Container && !options.skip_contents {
+        checked.findings.extend(check_shards(index, &read));
+        checked.contents = Some(all);
+    } else {
+        let missing = index.shards.iter().filter(|name| !directory.join(name).exists());
+        checked.findings.extend(missing.map(|name| {
+            let message = format!("the shard '{}' is missing", name.escape_debug());
+            Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name)
+        }));
+    }
+}
+
+/// Adds a shard's tensors and keys to those of the whole.
+fn add(all: &mut Contents, shard: &Contents) {
+    let base = all.tensors.len();
+    all.tensors.extend(shard.tensors.iter().cloned());
+    all.keys.extend(shard.keys.iter().map(|(key, tensor)| (key.clone(), tensor.map(|at| at + base))));
+}

@@ -1,0 +1,105 @@
+//! A Hugging Face Trainer's directory, `checkpoint-N/`: weights, optimizer, scheduler and random state
+//! are one checkpoint.
+
+use std::path::Path;
+
+use super::contents::{Checked, Contents};
+use super::file::{self, flaw_finding};
+use super::{VerifyOptions, sharded};
+use crate::format::hugging_face::{Artifact, Role, checkpoint_step, read_trainer_state, trainer_artifacts};
+use crate::record::{Code, Finding, FormatKind, Level, Verdict};
+
+/// The state file holds the log of the whole training: megabytes, at most.
+const MAX_STATE_BYTES: u64 = 1 << 30;
+
+pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions) -> Checked {
+    let mut checked = Checked::new(FormatKind::HuggingFaceTrainer, Some(Level::Size));
+    let found = trainer_artifacts(names);
+    checked.findings.extend(found.findings);
+    let sharded = found.artifacts.iter().any(|artifact| artifact.role == Role::WeightsIndex);
+    let mut first = true;
+    for artifact in &found.artifacts {
+        if artifact.role == Role::Engine || (artifact.role == Role::WeightsShard && sharded) {
+            continue;
+        }
+        let mut part = check_artifact(directory, artifact, options);
+        if matches!(artifact.role, Role::Weights | Role::WeightsIndex | Role::Adapter) {
+            checked.contents = part.contents.take();
+        }
+        // A JSON file has no deeper level than its own, and no say in how deep the check went.
+        let level = part.level.filter(|_| artifact.role != Role::TrainerState).or(checked.level);
+        let (integrity, before) = (checked.integrity, first);
+        checked.absorb(&artifact.name, part, first);
+        if artifact.role == Role::TrainerState {
+            checked.integrity = integrity;
+            checked.level = level;
+        } else {
+            first = false;
+        }
+        debug_assert!(before || !first, "only the first artifact sets the level");
+    }
+    if checked.contents.is_none()
+        && !checked.failed()
+        && options.level >= Level::Load
+        && !options.skip_contents
+    {
+        checked.contents = Some(Contents::default());
+    }
+    checked
+}
+
+fn check_artifact(directory: &Path, artifact: &Artifact, options: &VerifyOptions) -> Checked {
+    let path = directory.join(&artifact.name);
+    match artifact.role {
+        Role::WeightsIndex => sharded::check(&path, options),
+        Role::TrainerState => check_state(directory, &path, options),
+        role => {
+            let mut checked = file::check(&path, options);
+            if role.needs_trust() {
+                settle_for_intact(&mut checked);
+            }
+            checked
+        }
+    }
+}
+
+/// Python objects that only trusted code can rebuild: intact is all that can be asked of them.
+fn settle_for_intact(checked: &mut Checked) {
+    for finding in checked.findings.iter_mut().filter(|finding| finding.code == Code::NeedsTrust) {
+        finding.code = Code::IntactOnly;
+        finding.verdict = Verdict::Valid;
+        finding.message =
+            format!("needs trust by nature, so that intact is all that is asked: {}", finding.message);
+    }
+}
+
+fn check_state(directory: &Path, path: &Path, options: &VerifyOptions) -> Checked {
+    let mut checked = Checked::new(FormatKind::Json, Some(Level::Size));
+    let sized = super::size::check(path, options);
+    checked.bytes = sized.bytes;
+    // The marker that may be required is that of the checkpoint, not of each of its JSON files.
+    checked.findings =
+        sized.findings.into_iter().filter(|finding| finding.code != Code::MarkerMissing).collect();
+    if checked.failed() || options.skip_contents || options.level == Level::Size {
+        return checked;
+    }
+    if sized.bytes > MAX_STATE_BYTES {
+        let message = format!("the state has {} bytes; the limit is {MAX_STATE_BYTES}", sized.bytes);
+        checked.findings.push(Finding::incompatible(Code::TooComplex, Level::Container, message));
+        return checked;
+    }
+    match std::fs::read(path).map_err(Into::into).and_then(|bytes| read_trainer_state(&bytes)) {
+        Ok(state) => checked.findings.extend(check_step(directory, state.global_step)),
+        Err(flaw) => checked.findings.push(flaw_finding(flaw, Level::Container)),
+    }
+    checked
+}
+
+/// The directory is named after the step; another one in it means that files of two were mixed.
+fn check_step(directory: &Path, step: u64) -> Option<Finding> {
+    let named = checkpoint_step(directory.file_name()?.to_str()?)?;
+    (named != step).then(|| {
+        let message = format!("the directory is named after step {named}, and its state is of step {step}");
+        Finding::incompatible(Code::IndexDisagrees, Level::Container, message)
+    })
+}
