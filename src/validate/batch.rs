@@ -329,14 +329,8 @@ fn presence(candidate: &Candidate) -> Option<Report> {
     }
     let mut report = Report::new(candidate.path.clone(), FormatKind::Unknown, Some(Level::Size));
     report.bytes = metadata.len();
-    report.add([contents_not_checked()]);
+    report.add([super::file::contents_not_checked()]);
     Some(report)
-}
-
-/// The note of every report of the fast path.
-pub(super) fn contents_not_checked() -> Finding {
-    let message = "only presence, size and completion marker were checked, not the contents";
-    Finding::note(Code::ContentsNotChecked, Level::Size, message)
 }
 
 fn report_of(candidate: &Candidate, finding: Finding) -> Report {
@@ -347,10 +341,12 @@ fn report_of(candidate: &Candidate, finding: Finding) -> Report {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test makes a file of its own")]
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
+    use super::super::discover::{Look, discover};
     use super::*;
 
     const SHARE: u64 = 1000;
@@ -510,6 +506,17 @@ mod tests {
         let candidate = Candidate { problem: Some(Box::new(problem)), ..Candidate::new("locked") };
         let report = Batch::new(vec![candidate], VerifyOptions::default()).next().unwrap();
         assert_eq!((report.verdict, report.level), (crate::Verdict::Unreadable, None));
+    }
+
+    #[test]
+    fn the_fast_path_says_what_the_check_says() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.pt"), b"x").unwrap();
+        let options = VerifyOptions { skip_contents: true, level: Level::Size, ..VerifyOptions::default() };
+        let found = discover([directory.path()], Look::Names).candidates;
+        let quick = presence(found.first().unwrap()).unwrap();
+        let whole = crate::validate::verify(&quick.path, &options);
+        assert_eq!(quick, Report { elapsed_ms: quick.elapsed_ms, ..whole });
     }
 
     #[test]
