@@ -21,6 +21,11 @@
 //! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "unit tests make and damage files of their own")
+)]
+
 pub mod digest;
 pub mod dtype;
 pub mod error;
@@ -40,3 +45,8 @@ pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use record::{Code, Finding, Integrity, Level, Place, Report, Verdict};
 pub use validate::{VerifyOptions, verify};
+
+/// The examples of `README.md`, which are run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,7 +7,7 @@ use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
 use super::names::promise;
 use crate::format::safetensors::{self, Header};
-use crate::format::torch::archive::TorchArchive;
+use crate::format::torch::archive::{self, TorchArchive};
 use crate::format::torch::pickle::PickleOptions;
 use crate::format::torch::{Checkpoint, legacy};
 use crate::format::{beginning_of, detect, read_vec};
@@ -53,7 +53,9 @@ pub(super) fn open(
         FormatKind::Pickle => Some(Opened::Pickle),
         _ => None,
     };
-    checked.findings.extend(foreign(checked.format));
+    if opened.is_some() || !checked.failed() {
+        checked.findings.extend(foreign(checked.format));
+    }
     checked.findings.extend(misleading(path, checked.format));
     opened
 }
@@ -93,6 +95,9 @@ fn open_archive(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
             Some(Opened::Archive(Box::new(archive)))
         }
         Err(flaw) => {
+            if archive::begins_like_torch(source) {
+                checked.format = FormatKind::TorchZip;
+            }
             checked.findings.push(flaw_finding(flaw, Level::Container));
             None
         }

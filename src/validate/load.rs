@@ -200,7 +200,7 @@ fn look_through(source: &FileSource, options: &VerifyOptions) -> Vec<Finding> {
     let options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
     let globals = match pickle::read(&bytes, &options) {
         Ok(pickle) => pickle.unknown_globals,
-        Err(_) => Vec::new(),
+        Err(fault) => fault.unknown_globals,
     };
     globals.iter().map(|global| Checkpoint::needs_trust(global)).collect()
 }

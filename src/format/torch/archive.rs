@@ -231,6 +231,15 @@ pub(crate) fn checksum_mismatch(record: &str, expected: u32, found: u32) -> Find
     Finding::corrupted(Code::ChecksumMismatch, Level::Load, message).at_record(record)
 }
 
+/// Returns whether the first record is the one that `torch.save` writes first: a hint at what an archive
+/// was whose directory is gone.
+pub(crate) fn begins_like_torch(source: &dyn ReadAt) -> bool {
+    let head = read_vec(source, 0..source.len().min(512)).unwrap_or_default();
+    let name_bytes = head.get(26..28).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
+    let name = head.get(30..30 + usize::from(name_bytes)).unwrap_or_default();
+    name.ends_with(b"/data.pkl")
+}
+
 /// PyTorch takes the folder of the first record for that of all.
 fn top_folder(archive: &Archive) -> String {
     let first = archive.entries.first().map_or("", |entry| entry.name.as_str());

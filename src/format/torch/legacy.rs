@@ -103,7 +103,7 @@ impl Pickles {
 }
 
 fn fault(at: usize, message: String) -> Fault {
-    Fault { kind: FaultKind::Invalid, message, offset: at as u64 }
+    Fault { kind: FaultKind::Invalid, message, offset: at as u64, unknown_globals: Vec::new() }
 }
 
 fn texts(tree: &Tree) -> Option<Vec<String>> {

@@ -20,7 +20,15 @@ use pickle::{Fault, FaultKind};
 ///
 /// Where a checksum vouches for the pickle's bytes (`vouched`), they are as the writer wrote them, and
 /// what can't be read is no damage. Without one, damage is the likelier cause.
+///
+/// A pickle whose bytes are as written and that asks for unsafe names is to be told by that, whatever
+/// else is wrong with it: breaking off is how some attacks hide from scanners.
 fn fault_finding(fault: &Fault, vouched: bool) -> Finding {
+    if let (Some(global), true) = (fault.unknown_globals.first(), vouched) {
+        let mut finding = Checkpoint::needs_trust(global);
+        finding.message = format!("{}; and {fault}", finding.message);
+        return finding;
+    }
     let (code, message) = match fault.kind {
         FaultKind::TooComplex => (Code::TooComplex, fault.to_string()),
         FaultKind::Tensor => (Code::TensorOutOfBounds, fault.to_string()),

@@ -76,7 +76,7 @@ fn starts_of_the_next(entries: &[Entry], limit: u64) -> Result<Vec<u64>, Finding
 fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header, Flaw> {
     let expected = FIXED_BYTES + entry.name.len() as u64;
     let fixed = read_vec(source, entry.header..entry.header.saturating_add(expected).min(next))?;
-    let fields = parse(&fixed).ok_or_else(|| disagrees(entry, "there is no local header"))?;
+    let fields = parse(&fixed).ok_or_else(|| headerless(entry))?;
     let header_bytes = FIXED_BYTES + u64::from(fields.name_bytes) + u64::from(fields.extra_bytes);
     let data = entry.header + header_bytes;
     let end = data.saturating_add(entry.stored);
@@ -192,6 +192,13 @@ fn is_descriptor(entry: &Entry, bytes: &[u8]) -> bool {
 fn overlap(entry: &Entry, next: u64) -> Finding {
     let message = format!("the entry's {} bytes reach into what begins at offset {next}", entry.stored);
     Finding::corrupted(Code::EntriesOverlap, Level::Container, message)
+        .at_record(&entry.name)
+        .at_offset(entry.header)
+}
+
+fn headerless(entry: &Entry) -> Finding {
+    let message = "there is no local header where the ZIP directory says";
+    Finding::corrupted(Code::HeaderDisagrees, Level::Container, message)
         .at_record(&entry.name)
         .at_offset(entry.header)
 }

@@ -8,6 +8,8 @@ pub struct Fault {
     pub message: String,
     /// Where in the pickle, in bytes.
     pub offset: u64,
+    /// Globals outside the list that it had asked for until then.
+    pub unknown_globals: Vec<String>,
 }
 
 /// The kinds of [`Fault`].

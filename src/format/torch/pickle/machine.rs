@@ -55,11 +55,8 @@ pub fn read(bytes: &[u8], options: &PickleOptions) -> Result<Pickle, Fault> {
             beyond_torch: machine.beyond,
         }),
         Err(Wrong(kind, message)) => {
-            let message = match machine.unknown.first() {
-                Some(global) => format!("{message}; before that it asks for '{global}'"),
-                None => message,
-            };
-            Err(Fault { kind, message, offset: machine.at as u64 })
+            let unknown_globals = machine.unknown.into_iter().collect();
+            Err(Fault { kind, message, offset: machine.at as u64, unknown_globals })
         }
     }
 }

@@ -1,0 +1,114 @@
+//! Every change of every byte, and every length a file can be cut to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ckpt::{Code, Integrity, Report, Verdict, VerifyOptions, verify};
+
+fn fixture(name: &str) -> (PathBuf, Vec<u8>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let bytes = fs::read(&path).unwrap();
+    (path, bytes)
+}
+
+fn options() -> VerifyOptions {
+    VerifyOptions { threads: 1, ..VerifyOptions::default() }
+}
+
+/// Verifies `cases` damaged files, side by side; `make` gives the bytes of each. Returns those that
+/// passed for valid.
+fn survivors(name: &str, cases: usize, make: impl Fn(usize) -> Vec<u8> + Sync) -> Vec<(usize, Report)> {
+    let directory =
+        tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = |thread: usize| {
+        let path = directory.path().join(format!("{thread}-{name}"));
+        let mut passed = Vec::new();
+        loop {
+            let case = next.fetch_add(1, Ordering::Relaxed);
+            if case >= cases {
+                return passed;
+            }
+            fs::write(&path, make(case)).unwrap();
+            let report = verify(&path, &options());
+            if report.is_valid() {
+                passed.push((case, report));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn every_change_of_every_byte_of_a_torch_file_is_found() {
+    let (path, bytes) = fixture("small.pt");
+    let whole = verify(&path, &options());
+    assert_eq!(whole.verdict, Verdict::Valid, "{:?}", whole.findings);
+    assert_eq!(whole.integrity, Integrity::Full);
+
+    let changed = |case: usize| {
+        let mut damaged = bytes.clone();
+        damaged[case / 255] ^= u8::try_from(case % 255 + 1).unwrap();
+        damaged
+    };
+    let cases = bytes.len() * 255;
+    let passed = survivors("small.pt", cases, changed);
+    println!("{cases} changes of single bytes tried, {} passed for valid", passed.len());
+    let places: Vec<_> = passed.iter().map(|(case, _)| (case / 255, case % 255 + 1)).collect();
+    assert_eq!(places, [], "offset and bits of changes that were not found");
+}
+
+#[test]
+fn every_length_that_a_file_can_be_cut_to_is_found() {
+    for name in ["small.pt", "small.legacy.pt", "small.safetensors"] {
+        let (path, bytes) = fixture(name);
+        assert_eq!(verify(&path, &options()).verdict, Verdict::Valid, "{name}");
+        let passed = survivors(name, bytes.len(), |length| bytes[..length].to_vec());
+        println!("{name}: {} lengths tried, {} passed for valid", bytes.len(), passed.len());
+        let lengths: Vec<_> = passed.iter().map(|(length, _)| *length).collect();
+        assert_eq!(lengths, [0_usize; 0], "{name}: lengths at which the cut was not found");
+    }
+}
+
+/// A cut file is damaged, and never taken for one of another kind.
+#[test]
+fn a_cut_file_is_corrupted_at_every_length() {
+    for name in ["small.pt", "small.legacy.pt", "small.safetensors"] {
+        let (_, bytes) = fixture(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        for length in 0..bytes.len() {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let report = verify(&path, &options());
+            assert_eq!(report.verdict, Verdict::Corrupted, "{name} cut to {length}: {:?}", report.findings);
+        }
+    }
+}
+
+/// Bytes behind the end are found as well, where the format says where the end is.
+#[test]
+fn bytes_behind_the_end_are_found() {
+    for name in ["small.pt", "small.safetensors"] {
+        let (_, bytes) = fixture(name);
+        let longer =
+            |case: usize| [bytes.clone(), vec![u8::try_from(case % 256).unwrap(); 1 + case / 256]].concat();
+        let passed = survivors(name, 1024, longer);
+        assert!(passed.is_empty(), "{name}: {:?}", passed.first());
+    }
+}
+
+/// Where a format holds no checksums, the report says so instead of pretending.
+#[test]
+fn a_format_without_checksums_is_reported_as_such() {
+    for name in ["small.legacy.pt", "small.safetensors"] {
+        let (path, _) = fixture(name);
+        let report = verify(&path, &options());
+        assert_eq!(report.integrity, Integrity::None, "{name}");
+        assert!(report.findings.iter().any(|finding| finding.code == Code::NoChecksums), "{name}");
+    }
+}
