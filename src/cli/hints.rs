@@ -7,7 +7,7 @@ const RESTORE: &str = "restore it from a copy, or resume from an earlier checkpo
 const WRITER: &str =
     "the file is as its writer made it: save it again with PyTorch, or report it to the writer";
 const UNTRUSTED: &str =
-    "no proper writer makes such a file: don't load it unless you know where it comes from";
+    "damage, or a trick: restore it from a copy, and don't load it unless you know where it comes from";
 
 /// Returns what to do about a failure of this kind; none where the message says it all.
 pub(super) fn for_code(code: Code) -> Option<&'static str> {

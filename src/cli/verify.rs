@@ -47,14 +47,13 @@ fn check(
     summary: &mut Summary,
 ) -> Result<(), Stop> {
     let candidates: Arc<[Candidate]> = candidates.into();
-    let progress = Progress::start(args, &candidates);
+    let mut progress = Progress::start(args, &candidates);
     options.progress = progress.sink();
     for (candidate, report) in candidates.iter().zip(Batch::new(Arc::clone(&candidates), options)) {
         summary.add(&report);
         failures.add(candidate, &report);
-        progress.report(|| output.report(report, failures.past(candidate)))?;
+        progress.report(report.is_valid(), || output.report(report, failures.past(candidate)))?;
     }
-    progress.finish();
     Ok(())
 }
 

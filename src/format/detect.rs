@@ -57,7 +57,9 @@ pub fn detect(source: &dyn ReadAt) -> io::Result<FormatKind> {
     if ends_like_zip(source)? {
         return Ok(FormatKind::Zip);
     }
-    Ok(if looks_like_pickle(&head, len) { FormatKind::Pickle } else { FormatKind::Unknown })
+    // What may be the beginning of something is not a pickle yet.
+    let pickle = beginning_of(&head).is_none() && looks_like_pickle(&head, len);
+    Ok(if pickle { FormatKind::Pickle } else { FormatKind::Unknown })
 }
 
 /// Returns the format whose first bytes these are, where the file is too short to have them all.

@@ -323,22 +323,14 @@ fn check(candidate: &Candidate, options: &VerifyOptions) -> Report {
 /// as the listing of its directory showed. One system call instead of four; the report is the one
 /// that [`verify`](super::verify) makes. None where there is more to say.
 fn presence(candidate: &Candidate) -> Option<Report> {
-    let started = std::time::Instant::now();
     let metadata = std::fs::metadata(&candidate.path).ok()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return None;
     }
     let mut report = Report::new(candidate.path.clone(), FormatKind::Unknown, Some(Level::Size));
     report.bytes = metadata.len();
-    report.add([contents_not_checked()]);
-    report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report.add([super::file::contents_not_checked()]);
     Some(report)
-}
-
-/// The note of every report of the fast path.
-pub(super) fn contents_not_checked() -> Finding {
-    let message = "only presence, size and completion marker were checked, not the contents";
-    Finding::note(Code::ContentsNotChecked, Level::Size, message)
 }
 
 fn report_of(candidate: &Candidate, finding: Finding) -> Report {
@@ -349,10 +341,12 @@ fn report_of(candidate: &Candidate, finding: Finding) -> Report {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test makes a file of its own")]
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
+    use super::super::discover::{Look, discover};
     use super::*;
 
     const SHARE: u64 = 1000;
@@ -512,6 +506,17 @@ mod tests {
         let candidate = Candidate { problem: Some(Box::new(problem)), ..Candidate::new("locked") };
         let report = Batch::new(vec![candidate], VerifyOptions::default()).next().unwrap();
         assert_eq!((report.verdict, report.level), (crate::Verdict::Unreadable, None));
+    }
+
+    #[test]
+    fn the_fast_path_says_what_the_check_says() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.pt"), b"x").unwrap();
+        let options = VerifyOptions { skip_contents: true, level: Level::Size, ..VerifyOptions::default() };
+        let found = discover([directory.path()], Look::Names).candidates;
+        let quick = presence(found.first().unwrap()).unwrap();
+        let whole = crate::validate::verify(&quick.path, &options);
+        assert_eq!(quick, Report { elapsed_ms: quick.elapsed_ms, ..whole });
     }
 
     #[test]

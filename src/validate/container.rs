@@ -8,7 +8,6 @@ use super::file::flaw_finding;
 use super::names::promise;
 use crate::format::safetensors::{self, Header};
 use crate::format::torch::archive::{self, TorchArchive};
-use crate::format::torch::pickle::PickleOptions;
 use crate::format::torch::{Checkpoint, legacy};
 use crate::format::{beginning_of, detect, read_vec};
 use crate::io::{FileSource, ReadAt};
@@ -106,8 +105,7 @@ fn open_archive(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
 
 /// The old format has no container around its pickles: they are read here.
 fn open_legacy(source: &FileSource, options: &VerifyOptions, checked: &mut Checked) -> Option<Opened> {
-    let options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
-    match legacy::read(source, &options) {
+    match legacy::read(source, &options.read_options()) {
         Ok(checkpoint) => Some(Opened::Legacy(Box::new(checkpoint))),
         Err(flaw) => {
             checked.findings.push(flaw_finding(flaw, Level::Container));

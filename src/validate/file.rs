@@ -20,8 +20,7 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     }
     if options.skip_contents {
         if !checked.failed() {
-            let message = "only presence, size and completion marker were checked, not the contents";
-            checked.findings.push(Finding::note(Code::ContentsNotChecked, Level::Size, message));
+            checked.findings.push(contents_not_checked());
         }
         return checked;
     }
@@ -29,6 +28,12 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
         check_contents(path, options, &mut checked);
     }
     checked
+}
+
+/// The note of every report of the fast path.
+pub(super) fn contents_not_checked() -> Finding {
+    let message = "only presence, size and completion marker were checked, not the contents";
+    Finding::note(Code::ContentsNotChecked, Level::Size, message)
 }
 
 fn check_contents(path: &Path, options: &VerifyOptions, checked: &mut Checked) {

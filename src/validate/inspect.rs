@@ -4,7 +4,6 @@ use super::contents::{Checked, Contents};
 use super::load::contents as list;
 use super::{VerifyOptions, container, directory, names, sharded, size};
 use crate::error::Error;
-use crate::format::torch::pickle::PickleOptions;
 use crate::io::{FileSource, ReadAt};
 use crate::record::{FormatKind, Info, Level};
 
@@ -49,10 +48,9 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
     let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Container));
     checked.bytes = source.len();
     let opened = container::open(path, &source, options, &mut checked);
-    let pickle_options = PickleOptions::default();
     let (checkpoint, metadata) = match &opened {
         Some(container::Opened::Archive(archive)) if archive.kind == FormatKind::TorchZip => {
-            let read = archive.read(&source, &pickle_options);
+            let read = archive.read(&source, &options.read_options());
             let (checkpoint, _) = read.map_err(|flaw| Error::damaged(path, &flaw.to_string()))?;
             (Some(checkpoint), archive.metadata.clone())
         }

@@ -8,9 +8,8 @@ use super::container::Opened;
 use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
 use crate::format::read_vec;
-use crate::format::torch::Checkpoint;
 use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
-use crate::format::torch::pickle::{self, PickleOptions};
+use crate::format::torch::{Checkpoint, unsafe_names};
 use crate::format::zip::{Entry, Method, inflate_checksum};
 use crate::io::{FileSource, ReadAt, ScanOptions, ScanSource};
 use crate::record::{Code, Finding, FormatKind, Integrity, Level};
@@ -54,8 +53,7 @@ fn check_archive(
     checked: &mut Checked,
 ) {
     if archive.kind == FormatKind::TorchZip {
-        let pickle_options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
-        match archive.read(source, &pickle_options) {
+        match archive.read(source, &options.read_options()) {
             Ok((checkpoint, findings)) => {
                 checked.findings.extend(findings);
                 take_contents(&checkpoint, options, checked);
@@ -197,10 +195,5 @@ fn plain(node: &Node) -> Option<String> {
 /// A pickle that is no checkpoint can still be told to be unsafe.
 fn look_through(source: &FileSource, options: &VerifyOptions) -> Vec<Finding> {
     let Ok(bytes) = read_vec(source, 0..source.len().min(MAX_PICKLE_BYTES)) else { return Vec::new() };
-    let options = PickleOptions { allowed_globals: options.allowed_globals.clone() };
-    let globals = match pickle::read(&bytes, &options) {
-        Ok(pickle) => pickle.unknown_globals,
-        Err(fault) => fault.unknown_globals,
-    };
-    globals.iter().map(|global| Checkpoint::needs_trust(global)).collect()
+    unsafe_names(&bytes, &options.read_options())
 }

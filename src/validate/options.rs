@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Requirement;
+use crate::format::torch::ReadOptions;
 use crate::record::{Level, TensorInfo};
 
 /// What [`verify`](super::verify) is to check.
@@ -46,10 +47,22 @@ impl Default for VerifyOptions {
 }
 
 impl VerifyOptions {
+    /// Returns how PyTorch files are to be read.
+    pub(super) fn read_options(&self) -> ReadOptions {
+        ReadOptions::default().with_allowed_globals(self.allowed_globals.iter().cloned())
+    }
+
     /// Sets the deepest level.
     #[must_use]
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
+        self
+    }
+
+    /// Sets the number of threads that read one large file. 0 counts as 1.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 

@@ -13,7 +13,7 @@ fn fixture(name: &str) -> (PathBuf, Vec<u8>) {
 }
 
 fn options() -> VerifyOptions {
-    VerifyOptions { threads: 1, ..VerifyOptions::default() }
+    VerifyOptions::default().with_threads(1)
 }
 
 /// Verifies `cases` damaged files, side by side; `make` gives the bytes of each. Returns those that

@@ -1,8 +1,14 @@
 //! What holds for the project as a whole, through its public interface and its source.
+//!
+//! The modules are `cfg(test)` so that the lints know them for tests.
 #![expect(clippy::disallowed_methods, reason = "tests make and damage files of their own")]
 
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(test)]
 mod docs;
+#[cfg(test)]
 mod exhaustive;
+#[cfg(test)]
 mod floors;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::checkpoint::{Checkpoint, StorageData};
 use super::fault_finding;
-use super::pickle::{self, PickleOptions};
+use super::{ReadOptions, pickle};
 use crate::digest::Crc32;
 use crate::format::zip::{Archive, Entry, Method, inflate_to_memory};
 use crate::format::{Flaw, read_vec};
@@ -161,7 +161,7 @@ impl TorchArchive {
     pub fn read(
         &self,
         source: &dyn ReadAt,
-        options: &PickleOptions,
+        options: &ReadOptions,
     ) -> Result<(Checkpoint, Vec<Finding>), Flaw> {
         let entry = self.required("data.pkl")?;
         let bytes = read_pickle(source, entry)?;

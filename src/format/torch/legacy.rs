@@ -12,9 +12,10 @@
 
 use std::collections::HashMap;
 
+use super::ReadOptions;
 use super::checkpoint::{Checkpoint, StorageData};
 use super::fault_finding;
-use super::pickle::{self, Fault, FaultKind, Pickle, PickleOptions};
+use super::pickle::{self, Fault, FaultKind, Pickle};
 use crate::format::{Flaw, read_vec};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level};
@@ -50,7 +51,7 @@ pub fn looks_like(head: &[u8]) -> bool {
 /// # Errors
 ///
 /// A pickle can't be read, or the storages don't fill the rest of the file.
-pub fn read(source: &dyn ReadAt, options: &PickleOptions) -> Result<Checkpoint, Flaw> {
+pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Flaw> {
     let mut window = FIRST_WINDOW;
     let pickles = loop {
         let length = window.min(source.len());
@@ -79,7 +80,7 @@ struct Pickles {
 }
 
 impl Pickles {
-    fn read(bytes: &[u8], options: &PickleOptions) -> Result<Self, Fault> {
+    fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, Fault> {
         let mut at = 0;
         let mut next = || {
             let rest = bytes.get(at..).unwrap_or_default();

@@ -7,14 +7,27 @@
 pub mod archive;
 mod checkpoint;
 pub mod legacy;
+mod options;
 pub mod pickle;
 mod tar;
 
 pub use checkpoint::{Checkpoint, StorageData};
+pub use options::ReadOptions;
 pub(crate) use tar::{is_tar, is_torch_tar};
 
 use crate::record::{Code, Finding, Level};
 use pickle::{Fault, FaultKind};
+
+/// Returns what a plain pickle asks for that isn't on the list of safe names, as findings.
+///
+/// Such a file is no checkpoint, but loading it executes it: who meets one should know.
+pub(crate) fn unsafe_names(bytes: &[u8], options: &ReadOptions) -> Vec<Finding> {
+    let names = match pickle::read(bytes, options) {
+        Ok(pickle) => pickle.unknown_globals,
+        Err(fault) => fault.unknown_globals,
+    };
+    names.iter().map(|name| Checkpoint::needs_trust(name)).collect()
+}
 
 /// Turns a pickle's fault into a finding.
 ///

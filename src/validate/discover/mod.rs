@@ -29,9 +29,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::listing::{Entry, Kind, Listing};
-use self::names::TrainerPart;
 use self::shards::Index;
 use crate::error::Error;
+use crate::format::hugging_face::{Role, checkpoint_step, is_trainer_directory};
 use crate::record::{Code, Finding, Level, Marker, Seal};
 
 pub(crate) use self::names::FAILURE_LOG;
@@ -219,7 +219,8 @@ impl Walk {
         let metadata = self.metadata(&path, entry.kind);
         // A link to a directory is not followed; a broken one with a checkpoint's name is reported.
         let is_candidate = metadata.as_ref().map_or(is_named_so, |metadata| {
-            !metadata.is_dir() && (is_named_so || (metadata.is_file() && sniff::is_checkpoint(&path)))
+            !metadata.is_dir()
+                && (is_named_so || (metadata.is_file() && sniff::is_checkpoint(&path, metadata.len())))
         });
         if is_candidate {
             self.found.candidates.push(Candidate {
@@ -272,25 +273,31 @@ fn size(path: &Path) -> u64 {
 /// Returns, for a directory that is one checkpoint, which of its files belong to it.
 fn whole(path: &Path, listing: &Listing) -> Option<fn(&OsStr) -> bool> {
     if is_trainer(path, listing) {
-        return Some(|name| names::trainer_part(name).is_some());
+        return Some(is_trainer_part);
     }
     let is_distributed = |name: &OsStr| name.as_encoded_bytes().ends_with(b".distcp");
     let shards = listing.entries.iter().any(|entry| is_distributed(&entry.name));
     (shards && listing.has(".metadata")).then_some(is_distributed)
 }
 
-/// A Trainer's directory has its record beside other parts, or its name and weights.
+/// A Trainer's directory, as the check of directories takes it: by the names of its files.
 ///
 /// `trainer_state.json` alone also lies in a run's own directory, above the `checkpoint-N/`.
 fn is_trainer(path: &Path, listing: &Listing) -> bool {
-    let parts = || listing.entries.iter().filter_map(|entry| names::trainer_part(&entry.name));
-    let has = |wanted: TrainerPart| parts().any(|part| part == wanted);
-    let is_named = || path.file_name().is_some_and(names::is_trainer_directory);
-    if has(TrainerPart::Record) {
-        has(TrainerPart::Weights) || has(TrainerPart::State) || is_named()
-    } else {
-        is_named() && has(TrainerPart::Weights)
-    }
+    let names: Vec<String> =
+        listing.entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect();
+    let is_named = || path.file_name().and_then(OsStr::to_str).and_then(checkpoint_step).is_some();
+    let has_parts = || {
+        let mut roles = names.iter().map(|name| Role::of(name));
+        roles.any(|role| !matches!(role, Role::TrainerState | Role::Engine | Role::Other))
+    };
+    is_trainer_directory(&names) && (has_parts() || is_named())
+}
+
+/// The files that the check of a Trainer's directory reads. Those of an engine (`DeepSpeed`, FSDP) it
+/// doesn't: they are listed on their own, where they look like checkpoints.
+fn is_trainer_part(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| !matches!(Role::of(name), Role::Engine | Role::Other))
 }
 
 #[cfg(test)]

@@ -66,58 +66,6 @@ pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// Returns whether the name is that of a Hugging Face Trainer's directory: `checkpoint-500`.
-pub(super) fn is_trainer_directory(name: &OsStr) -> bool {
-    let step = name.as_encoded_bytes().strip_prefix(b"checkpoint-").unwrap_or_default();
-    !step.is_empty() && step.iter().all(u8::is_ascii_digit)
-}
-
-/// The role of a file in a Hugging Face Trainer's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TrainerPart {
-    /// The model's or the adapter's weights, or the index of their shards.
-    Weights,
-    /// Optimizer, scheduler, gradient scaler, random generators, arguments.
-    State,
-    /// `trainer_state.json`.
-    Record,
-}
-
-/// Returns the role that a file name has in a Hugging Face Trainer's directory; none where the
-/// Trainer writes no such file. What has none is a checkpoint of its own.
-///
-/// The names are the constants of `transformers.trainer` and `transformers.utils`.
-pub(crate) fn trainer_part(name: &OsStr) -> Option<TrainerPart> {
-    let name = name.to_str()?;
-    match name {
-        "trainer_state.json" => Some(TrainerPart::Record),
-        "optimizer.pt" | "optimizer.bin" | "scheduler.pt" | "scheduler.bin" | "scaler.pt"
-        | "rng_state.pth" | "training_args.bin" => Some(TrainerPart::State),
-        _ if is_numbered(name, "rng_state_", ".pth") => Some(TrainerPart::State),
-        _ if is_trainer_weights(name) => Some(TrainerPart::Weights),
-        _ => None,
-    }
-}
-
-fn is_trainer_weights(name: &str) -> bool {
-    let name = name.strip_suffix(".index.json").unwrap_or(name);
-    let Some((stem, "safetensors" | "bin")) = name.rsplit_once('.') else { return false };
-    matches!(stem, "model" | "pytorch_model" | "adapter_model")
-        || ["model-", "pytorch_model-"].iter().any(|prefix| {
-            stem.strip_prefix(prefix)
-                .and_then(|shard| shard.split_once("-of-"))
-                .is_some_and(|(shard, of)| is_number(shard) && is_number(of))
-        })
-}
-
-fn is_numbered(name: &str, prefix: &str, suffix: &str) -> bool {
-    name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).is_some_and(is_number)
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,23 +86,6 @@ mod tests {
             assert!(is_passed_over(name.as_ref()), "{name}");
         }
         assert!(!is_passed_over("done.pt".as_ref()));
-    }
-
-    #[test]
-    fn the_trainer_writes_these_files_and_no_others() {
-        let part = |name: &str| trainer_part(name.as_ref());
-        for name in ["model.safetensors", "pytorch_model.bin", "model-00001-of-00002.safetensors"] {
-            assert_eq!(part(name), Some(TrainerPart::Weights), "{name}");
-        }
-        assert_eq!(part("model.safetensors.index.json"), Some(TrainerPart::Weights));
-        assert_eq!(part("rng_state_3.pth"), Some(TrainerPart::State));
-        assert_eq!(part("trainer_state.json"), Some(TrainerPart::Record));
-        for name in ["value_head.pt", "rng_state_x.pth", "config.json", "model-a-of-b.bin"] {
-            assert_eq!(part(name), None, "{name}");
-        }
-        assert!(is_trainer_directory("checkpoint-500".as_ref()));
-        assert!(!is_trainer_directory("checkpoint-".as_ref()));
-        assert!(!is_trainer_directory("checkpoint-last".as_ref()));
     }
 
     #[test]

@@ -4,40 +4,38 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::format::{safetensors, torch, zip};
+
 /// How much of a file is looked at: enough for the first records of an archive and for a tar header.
 const WINDOW: usize = 1024;
 
-/// `0x1950A86A20F9469CFC6C`, the magic number that `torch.save` pickled first before PyTorch 1.6, as
-/// the operand of a `LONG1` of ten bytes (`torch.serialization.MAGIC_NUMBER`).
-const LEGACY_MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-
-/// A legacy file has it at the start: behind the protocol, and a frame in protocol 4 and 5.
-const LEGACY_WITHIN: usize = 32;
-
-/// The signature of a ZIP entry's local header, and that header's fixed length (APPNOTE 4.3.7).
-const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
+/// The fixed length of a ZIP entry's local header (APPNOTE 4.3.7).
 const LOCAL_HEADER_BYTES: usize = 30;
 
-/// The readers' own cap on a safetensors header.
-const SAFETENSORS_HEADER_MAX: u64 = 100_000_000;
-
-/// Reads the first bytes of a file and returns whether a checkpoint begins like that.
+/// Reads the first bytes of a file of `len` bytes, and returns whether a checkpoint begins like that.
 ///
 /// A file that can't be opened isn't one: nothing says that it was meant to be.
-pub(super) fn is_checkpoint(path: &Path) -> bool {
-    let mut window = Vec::with_capacity(WINDOW);
-    let read = File::open(path).and_then(|file| file.take(WINDOW as u64).read_to_end(&mut window));
-    read.is_ok() && looks_like_checkpoint(&window)
+pub(super) fn is_checkpoint(path: &Path, len: u64) -> bool {
+    let mut head = Vec::with_capacity(WINDOW);
+    let read = File::open(path).and_then(|file| file.take(WINDOW as u64).read_to_end(&mut head));
+    read.is_ok() && looks_like_checkpoint(&head, len)
 }
 
-/// Returns whether a checkpoint begins with these bytes.
-pub(super) fn looks_like_checkpoint(bytes: &[u8]) -> bool {
-    begins_torch_zip(bytes) || begins_legacy(bytes) || begins_torch_tar(bytes) || begins_safetensors(bytes)
+/// Returns whether a checkpoint of `len` bytes begins with these.
+///
+/// Cheaper than [`detect`](crate::format::detect), which also looks at the end of a file: here the
+/// question is put to every log and picture of a directory. A tar archive or a ZIP archive counts
+/// only with PyTorch's records in it.
+pub(super) fn looks_like_checkpoint(head: &[u8], len: u64) -> bool {
+    begins_torch_zip(head)
+        || safetensors::looks_like(head, len)
+        || torch::legacy::looks_like(head)
+        || (torch::is_tar(head) && torch::is_torch_tar(head))
 }
 
 /// Walks the local headers in the window. Folder entries of a rezipped archive carry no data.
 fn begins_torch_zip(mut bytes: &[u8]) -> bool {
-    while bytes.starts_with(LOCAL_HEADER) {
+    while bytes.starts_with(&zip::LOCAL_SIGNATURE) {
         let Some((name, next)) = local_entry(bytes) else { return false };
         if is_torch_record(name) {
             return true;
@@ -85,35 +83,16 @@ fn is_numbered(record: &[u8], folder: &[u8]) -> bool {
         .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
-fn begins_legacy(bytes: &[u8]) -> bool {
-    let start = bytes.get(..LEGACY_WITHIN.min(bytes.len())).unwrap_or_default();
-    start.starts_with(&[0x80]) && start.windows(LEGACY_MAGIC.len()).any(|window| window == LEGACY_MAGIC)
-}
-
-/// PyTorch 0.1 wrote a tar archive of `sys_info`, `pickle`, `storages` and `tensors`.
-fn begins_torch_tar(bytes: &[u8]) -> bool {
-    let is_tar = bytes.get(257..262) == Some(b"ustar");
-    let name = bytes.get(..100).and_then(|name| name.split(|&byte| byte == 0).next());
-    let records: [&[u8]; 4] = [b"sys_info", b"pickle", b"storages", b"tensors"];
-    is_tar && name.is_some_and(|name| records.contains(&name.strip_prefix(b"./").unwrap_or(name)))
-}
-
-/// A length that a header can have, and then a JSON object.
-fn begins_safetensors(bytes: &[u8]) -> bool {
-    let Some((length, header)) = bytes.split_first_chunk::<8>() else { return false };
-    let length = u64::from_le_bytes(*length);
-    let mut visible = header.iter().filter(|byte| !byte.is_ascii_whitespace());
-    (2..=SAFETENSORS_HEADER_MAX).contains(&length)
-        && visible.next() == Some(&b'{')
-        && matches!(visible.next(), Some(b'"' | b'}'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn looks_like(head: &[u8]) -> bool {
+        looks_like_checkpoint(head, head.len() as u64)
+    }
+
     fn zip_entry(name: &str) -> Vec<u8> {
-        let mut bytes = LOCAL_HEADER.to_vec();
+        let mut bytes = zip::LOCAL_SIGNATURE.to_vec();
         bytes.resize(26, 0);
         bytes.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
         bytes.extend([0, 0]);
@@ -123,47 +102,43 @@ mod tests {
 
     #[test]
     fn zip_archives_count_by_their_records() {
-        assert!(looks_like_checkpoint(&zip_entry("model/data.pkl")));
-        assert!(looks_like_checkpoint(&[zip_entry("archive/"), zip_entry("archive/byteorder")].concat()));
+        assert!(looks_like(&zip_entry("model/data.pkl")));
+        assert!(looks_like(&[zip_entry("archive/"), zip_entry("archive/byteorder")].concat()));
         for name in ["word/document.xml", "set/data/train.csv", "MAR-INF/MANIFEST.json", "data.pkl", "a/b/"] {
-            assert!(!looks_like_checkpoint(&zip_entry(name)), "{name}");
+            assert!(!looks_like(&zip_entry(name)), "{name}");
         }
     }
 
     #[test]
-    fn legacy_files_count_in_every_binary_protocol() {
-        let plain = [&[0x80, 2], LEGACY_MAGIC.as_slice(), b"."].concat();
-        let framed = [&[0x80, 4, 0x95, 13, 0, 0, 0, 0, 0, 0, 0], LEGACY_MAGIC.as_slice(), b"."].concat();
-        assert!(looks_like_checkpoint(&plain));
-        assert!(looks_like_checkpoint(&framed));
-        assert!(!looks_like_checkpoint(b"\x80\x02}q\x00."));
+    fn the_other_formats_count() {
+        let legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+        assert!(looks_like(legacy));
+        assert!(looks_like(b"\x02\0\0\0\0\0\0\0{}"));
+        assert!(looks_like(&tar("sys_info")));
+        for other in
+            [&b"\x80\x02}q\x00."[..], b"{\"weight_map\": {}}", b"step 1: loss 2.5\n", b"", &tar("README.md")]
+        {
+            assert!(!looks_like(other), "{}", other.escape_ascii());
+        }
     }
 
-    #[test]
-    fn safetensors_count_by_length_and_brace() {
-        assert!(looks_like_checkpoint(b"\x02\0\0\0\0\0\0\0{}"));
-        assert!(looks_like_checkpoint(b"\x40\0\0\0\0\0\0\0{\"w\":{"));
-        assert!(!looks_like_checkpoint(b"\xff\xff\xff\xff\xff\0\0\0{\"w\""));
-        assert!(!looks_like_checkpoint(b"{\"weight_map\": {}}"));
-    }
-
-    #[test]
-    fn a_torch_tar_counts_and_another_does_not() {
-        let tar = |name: &str| {
-            let mut bytes = name.as_bytes().to_vec();
-            bytes.resize(257, 0);
-            bytes.extend(b"ustar");
-            bytes
-        };
-        assert!(looks_like_checkpoint(&tar("sys_info")));
-        assert!(!looks_like_checkpoint(&tar("README.md")));
+    fn tar(name: &str) -> Vec<u8> {
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(257, 0);
+        bytes.extend(b"ustar\x0000");
+        bytes.resize(512, 0);
+        // The header's checksum counts its own field as spaces.
+        bytes[148..156].fill(b' ');
+        let sum: u32 = bytes.iter().map(|&byte| u32::from(byte)).sum();
+        bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        bytes
     }
 
     #[test]
     fn every_prefix_is_read_without_fault() {
         let whole = [zip_entry("archive/"), zip_entry("archive/data.pkl")].concat();
         for end in 0..whole.len() {
-            assert!(!looks_like_checkpoint(&whole[..end]));
+            assert!(!looks_like(&whole[..end]));
         }
     }
 }

@@ -80,13 +80,21 @@ fn a_trainer_directory_is_one_checkpoint() {
         "out/checkpoint-5/optimizer.pt",
         "out/checkpoint-5/value_head.pt",
         "out/checkpoint-5/global_step5/states.pt",
+        "out/checkpoint-5/pytorch_model_fsdp.bin",
         "out/checkpoint-6/model.safetensors",
+        "out/checkpoint-6/training_args.bin",
+        "out/checkpoint-6/rng_state_0.pth",
         "out/checkpoint-7/notes.txt",
     ]);
     for found in both(&directory) {
-        let five =
-            ["out/checkpoint-5", "out/checkpoint-5/global_step5/states.pt", "out/checkpoint-5/value_head.pt"];
-        assert_eq!(found, [&five[..], &["out/checkpoint-6"]].concat());
+        let expected = [
+            "out/checkpoint-5",
+            "out/checkpoint-5/global_step5/states.pt",
+            "out/checkpoint-5/pytorch_model_fsdp.bin",
+            "out/checkpoint-5/value_head.pt",
+            "out/checkpoint-6",
+        ];
+        assert_eq!(found, expected);
     }
     assert_eq!(discover([&directory], Look::Contents).candidates[0].bytes, 5 + 1 + 1);
 }

@@ -5,17 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use super::budget::{Budget, MAX_NODES};
 use super::fault::{Fault, FaultKind, Step, Wrong, invalid, too_complex, truncated, unsupported};
 use super::globals::{self, Known};
+use super::key;
 use super::opcode::Opcode;
-use super::{key, scalar};
 use crate::format::cursor::Cursor;
-use crate::tensor::{Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tree};
-
-/// What a pickle may ask for.
-#[derive(Clone, Debug, Default)]
-pub struct PickleOptions {
-    /// Globals accepted by their full name, as data.
-    pub allowed_globals: Vec<String>,
-}
+use crate::format::torch::ReadOptions;
+use crate::tensor::{Map, Node, NodeId, Object, Storage, StorageId, Tree};
 
 /// A pickle that was read.
 #[derive(Debug)]
@@ -35,8 +29,8 @@ pub struct Pickle {
 /// Reads the pickle at the beginning of `bytes`. Executes nothing.
 ///
 /// ```
-/// use ckpt::format::torch::pickle::{PickleOptions, read};
-/// let pickle = read(b"\x80\x02}X\x01\0\0\0aK\x05s.", &PickleOptions::default())?;
+/// use ckpt::format::torch::{ReadOptions, pickle::read};
+/// let pickle = read(b"\x80\x02}X\x01\0\0\0aK\x05s.", &ReadOptions::default())?;
 /// assert!(pickle.tree.is_map());
 /// # Ok::<(), ckpt::format::torch::pickle::Fault>(())
 /// ```
@@ -44,7 +38,7 @@ pub struct Pickle {
 /// # Errors
 ///
 /// The bytes are no pickle, or one that exceeds a limit; see [`Fault`].
-pub fn read(bytes: &[u8], options: &PickleOptions) -> Result<Pickle, Fault> {
+pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Pickle, Fault> {
     let mut machine = Machine::new(bytes, options);
     match machine.run() {
         Ok(root) => Ok(Pickle {
@@ -71,7 +65,7 @@ pub(super) struct Machine<'a> {
     cursor: Cursor<'a>,
     /// Where the opcode at work begins.
     at: usize,
-    options: &'a PickleOptions,
+    options: &'a ReadOptions,
     pub(super) nodes: Vec<Node>,
     pub(super) storages: Vec<Storage>,
     pub(super) storage_ids: HashMap<String, StorageId>,
@@ -85,7 +79,7 @@ pub(super) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn new(bytes: &'a [u8], options: &'a PickleOptions) -> Self {
+    fn new(bytes: &'a [u8], options: &'a ReadOptions) -> Self {
         Self {
             cursor: Cursor::new(bytes),
             at: 0,
@@ -170,70 +164,6 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Builds the value of an opcode that only makes one.
-    fn value(&mut self, opcode: Opcode) -> Step<Node> {
-        Ok(match opcode {
-            Opcode::BinInt => Node::Int(i32::from_le_bytes(self.fixed("an integer")?).into()),
-            Opcode::BinInt1 => Node::Int(u8::from_le_bytes(self.fixed("an integer")?).into()),
-            Opcode::BinInt2 => Node::Int(u16::from_le_bytes(self.fixed("an integer")?).into()),
-            Opcode::BinFloat => Node::Float(f64::from_be_bytes(self.fixed("a float")?)),
-            Opcode::Int => scalar::int_or_bool(self.line()?)?,
-            Opcode::Long => scalar::decimal(self.line()?)?,
-            Opcode::Float => scalar::float(self.line()?)?,
-            Opcode::Unicode => scalar::raw_unicode_escape(self.raw_line()?)?,
-            Opcode::String => {
-                let bytes = scalar::quoted(self.raw_line()?)?;
-                self.old_string(&bytes)
-            }
-            Opcode::EmptyList => Node::List(Vec::new()),
-            Opcode::EmptyDict => Node::Map(MapKind::Dict, None),
-            Opcode::EmptySet => Node::Set(Vec::new()),
-            Opcode::List => Node::List(self.pop_mark()?),
-            Opcode::Tuple => Node::Tuple(self.pop_mark()?),
-            Opcode::FrozenSet => Node::FrozenSet(self.pop_mark()?),
-            Opcode::Tuple1 => Node::Tuple(self.pop_many(1)?),
-            Opcode::Tuple2 => Node::Tuple(self.pop_many(2)?),
-            Opcode::Tuple3 => Node::Tuple(self.pop_many(3)?),
-            Opcode::Dict => {
-                let items = self.pop_mark()?;
-                let entries = pairs(&items)?;
-                Node::Map(MapKind::Dict, boxed(entries))
-            }
-            _ => self.counted_value(opcode)?,
-        })
-    }
-
-    /// Builds the value of an opcode that is followed by a length and as many bytes.
-    fn counted_value(&mut self, opcode: Opcode) -> Step<Node> {
-        let width = match opcode {
-            Opcode::Long1 | Opcode::ShortBinString | Opcode::ShortBinUnicode | Opcode::ShortBinBytes => 1,
-            Opcode::Long4 | Opcode::BinString | Opcode::BinUnicode | Opcode::BinBytes => 4,
-            _ => 8,
-        };
-        let mut length = [0; 8];
-        for (slot, byte) in length.iter_mut().zip(self.take(width, "a length")?) {
-            *slot = *byte;
-        }
-        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-        let bytes = self.take(length, "a value shorter than its length says")?;
-        Ok(match opcode {
-            Opcode::Long1 | Opcode::Long4 => scalar::integer(bytes),
-            Opcode::BinUnicode | Opcode::ShortBinUnicode | Opcode::BinUnicode8 => scalar::utf8(bytes)?,
-            Opcode::ShortBinString | Opcode::BinString => self.old_string(bytes),
-            Opcode::ByteArray8 => Node::ByteArray(bytes.into()),
-            _ => Node::Bytes(bytes.into()),
-        })
-    }
-
-    /// Python 2's strings: text where they are UTF-8, else bytes, which PyTorch can't decode.
-    fn old_string(&mut self, bytes: &[u8]) -> Node {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return Node::Text(text.into());
-        }
-        self.note_beyond(|| "a byte string that is no UTF-8".to_owned());
-        Node::Bytes(bytes.into())
     }
 
     fn protocol(&mut self) -> Step {
@@ -414,7 +344,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn note_beyond(&mut self, what: impl FnOnce() -> String) {
+    pub(super) fn note_beyond(&mut self, what: impl FnOnce() -> String) {
         if self.beyond.is_none() {
             self.beyond = Some(what());
         }
@@ -470,14 +400,14 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    fn pop_many(&mut self, count: usize) -> Step<Vec<NodeId>> {
+    pub(super) fn pop_many(&mut self, count: usize) -> Step<Vec<NodeId>> {
         match self.stack.len().checked_sub(count) {
             Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
             _ => invalid("an opcode finds too few values on the stack"),
         }
     }
 
-    fn pop_mark(&mut self) -> Step<Vec<NodeId>> {
+    pub(super) fn pop_mark(&mut self) -> Step<Vec<NodeId>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
             None => invalid("an opcode finds no mark on the stack"),
@@ -495,19 +425,19 @@ impl<'a> Machine<'a> {
 
     // The bytes.
 
-    fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
         self.cursor.take(count).ok_or_else(|| truncated(what))
     }
 
-    fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
+    pub(super) fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
         self.cursor.array().ok_or_else(|| truncated(what))
     }
 
-    fn raw_line(&mut self) -> Step<&'a [u8]> {
+    pub(super) fn raw_line(&mut self) -> Step<&'a [u8]> {
         self.cursor.line().ok_or_else(|| truncated("a line"))
     }
 
-    fn line(&mut self) -> Step<&'a str> {
+    pub(super) fn line(&mut self) -> Step<&'a str> {
         match std::str::from_utf8(self.raw_line()?) {
             Ok(line) => Ok(line),
             Err(_) => invalid("a line is no UTF-8"),

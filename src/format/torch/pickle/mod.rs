@@ -23,6 +23,7 @@ mod numpy;
 mod opcode;
 mod rebuild;
 mod scalar;
+mod value;
 
 pub use fault::{Fault, FaultKind};
-pub use machine::{Pickle, PickleOptions, read};
+pub use machine::{Pickle, read};
