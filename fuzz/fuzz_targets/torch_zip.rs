@@ -1,9 +1,34 @@
-//! Any bytes, read as a file that PyTorch wrote.
+//! Any bytes, read as a file that PyTorch wrote: the archive, the values in it, and one tensor.
 #![no_main]
 
-use ckpt::format::torch::{ReadOptions, read};
+use ckpt::format::torch::ReadOptions;
+use ckpt::format::torch::archive::TorchArchive;
+use ckpt::format::{detect, torch::legacy};
+use ckpt::tensor::{Node, Tensor};
 use libfuzzer_sys::fuzz_target;
 
+/// Expanded tensors can be far larger than their file.
+const LIMIT: u64 = 1 << 20;
+
 fuzz_target!(|data: &[u8]| {
-    let _ = read(&data.to_vec(), &ReadOptions::default());
+    let file = data.to_vec();
+    let _ = detect(&file);
+    let options = ReadOptions::default();
+    let archive = TorchArchive::open(&file).and_then(|archive| archive.read(&file, &options));
+    let checkpoint = match archive {
+        Ok((checkpoint, _)) => checkpoint,
+        Err(_) => match legacy::read(&file, &options) {
+            Ok(checkpoint) => checkpoint,
+            Err(_) => return,
+        },
+    };
+    let mut first: Option<Tensor> = None;
+    let _ = checkpoint.tree.walk(|leaf| {
+        if let (Node::Tensor(tensor), None) = (leaf.node, &first) {
+            first = Some((**tensor).clone());
+        }
+    });
+    if let Some(tensor) = first {
+        let _ = checkpoint.read_tensor(&file, &tensor, LIMIT);
+    }
 });

@@ -237,7 +237,8 @@ pub(crate) fn begins_like_torch(source: &dyn ReadAt) -> bool {
     let head = read_vec(source, 0..source.len().min(512)).unwrap_or_default();
     let name_bytes = head.get(26..28).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
     let name = head.get(30..30 + usize::from(name_bytes)).unwrap_or_default();
-    name.ends_with(b"/data.pkl")
+    let firsts: [&[u8]; 3] = [b"/data.pkl", b"/version", b"/byteorder"];
+    firsts.iter().any(|first| name.ends_with(first))
 }
 
 /// PyTorch takes the folder of the first record for that of all.

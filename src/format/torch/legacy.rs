@@ -65,6 +65,10 @@ pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Fl
     };
     let (data, end) = locate(source, &pickles)?;
     let mut checkpoint = Checkpoint::new(pickles.values, data, false);
+    if checkpoint.tree.storages().iter().any(|storage| storage.dtype.is_none()) {
+        let message = "PyTorch writes untyped storages in this format, and then can't read them";
+        checkpoint.findings.push(Finding::note(Code::TorchRefuses, Level::Load, message));
+    }
     if end < source.len() {
         let message =
             format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);
@@ -141,7 +145,7 @@ fn locate(source: &dyn ReadAt, pickles: &Pickles) -> Result<(Vec<StorageData>, u
         }
         let count = read_vec(source, at..start)?;
         let count = count.try_into().map_or(0, i64::from_le_bytes);
-        let expected = storage.dtype.map_or(storage.bytes, |dtype| storage.bytes / (dtype.bits() / 8));
+        let expected = storage.dtype.map_or(storage.bytes, |dtype| storage.bytes / (dtype.bits() / 8).max(1));
         if u64::try_from(count) != Ok(expected) {
             let message = format!("storage '{key}' has {count} elements here, and {expected} in the pickle");
             return Err(Finding::corrupted(Code::StorageSize, Level::Container, message)

@@ -170,6 +170,11 @@ impl Machine<'_> {
             [word, class, key, device, length, view] if self.is_word(word, "storage") => {
                 (class, key, device, length, Some(view))
             }
+            // Files of before 1.6 also name the classes of modules this way, with their source code.
+            [word, class, ..] if self.is_word(word, "module") => {
+                self.push_id(class);
+                return Ok(());
+            }
             _ => return invalid("a persistent id that is no storage"),
         };
         let dtype = self.storage_class(class)?;
@@ -357,14 +362,14 @@ fn empty_tensor(parameter: bool) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::pickle::{PickleOptions, read};
+    use crate::format::torch::{ReadOptions, pickle::read};
     use crate::tensor::Node;
 
     /// Whole modules were saved with the source of their classes before PyTorch 1.6.
     #[test]
     fn a_modules_source_stands_for_its_class() {
         let text = b"(S'module'\ncmodels\nNet\nS'net.py'\nS'class Net: ...'\ntQ(tR.";
-        let pickle = read(text, &PickleOptions::default()).unwrap();
+        let pickle = read(text, &ReadOptions::default()).unwrap();
         assert_eq!(pickle.unknown_globals, ["models.Net"]);
         assert_eq!(pickle.tree.node(pickle.tree.root()).type_name(), "models.Net");
     }
@@ -372,7 +377,7 @@ mod tests {
     /// Protocols 0 to 2 have no opcode for empty bytes: Python writes a call.
     #[test]
     fn empty_bytes_are_a_call() {
-        let pickle = read(b"c__builtin__\nbytes\n(tR.", &PickleOptions::default()).unwrap();
+        let pickle = read(b"c__builtin__\nbytes\n(tR.", &ReadOptions::default()).unwrap();
         assert_eq!(pickle.tree.node(pickle.tree.root()), &Node::Bytes([].into()));
         assert!(pickle.beyond_torch.is_some());
         assert!(pickle.unknown_globals.is_empty());

@@ -13,6 +13,7 @@ pub(super) enum Known {
     Counter,
     Set,
     FrozenSet,
+    /// Python 3 writes empty `bytes` for protocol 2 as a call of the class.
     Bytes,
     ByteArray,
     Complex,
@@ -68,12 +69,15 @@ impl Known {
     }
 }
 
-/// Joins a module and a name, with Python 2's module names replaced by today's.
+/// Joins a module and a name, with Python 2's names replaced by today's.
 pub(super) fn full_name(module: &str, name: &str) -> String {
-    let module = match module {
-        "__builtin__" => "builtins",
-        "copy_reg" => "copyreg",
-        other => other,
+    let (module, name) = match (module, name) {
+        ("__builtin__", "long") => ("builtins", "int"),
+        ("__builtin__", "unicode" | "basestring") => ("builtins", "str"),
+        ("__builtin__", "xrange") => ("builtins", "range"),
+        ("__builtin__", name) => ("builtins", name),
+        ("copy_reg", name) => ("copyreg", name),
+        others => others,
     };
     format!("{module}.{name}")
 }

@@ -149,7 +149,9 @@ impl<'a> Machine<'a> {
                 let id = self.pop()?;
                 self.persistent(id)?;
             }
-            Opcode::PersId => return invalid("a persistent id is text: no checkpoint has such"),
+            Opcode::PersId => {
+                return unsupported("storages are named by text, as protocol 0 does: their types are lost");
+            }
             Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
                 return unsupported("a class is given by a code that only the writing program knows");
             }
