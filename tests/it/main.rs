@@ -12,3 +12,6 @@ mod docs;
 mod exhaustive;
 #[cfg(test)]
 mod floors;
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod readme;

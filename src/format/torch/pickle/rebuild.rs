@@ -1,6 +1,6 @@
 //! The functions of `torch._utils` that rebuild tensors.
 
-use super::fault::{Step, invalid, tensor as tensor_fault};
+use super::fault::{Step, invalid, tensor as tensor_fault, unsupported};
 use super::globals::Rebuild;
 use super::machine::Machine;
 use crate::Dtype;
@@ -46,7 +46,7 @@ impl Machine<'_> {
             (Rebuild::Sparse, &[layout, data]) => self.sparse(layout, data)?,
             (Rebuild::Meta, &[dtype, size, _, grad]) => self.bodiless(dtype, size, grad)?,
             // Only a subclass of somebody's own can be such a wrapper, and its name isn't on the list.
-            (Rebuild::Wrapper, _) => return invalid("a wrapper of a class that wraps nothing"),
+            (Rebuild::Wrapper, _) => return unsupported("a wrapper of a class that wraps nothing"),
             (Rebuild::Nested, &[buffer, sizes, strides, offsets]) => {
                 self.nested(buffer, sizes, strides, offsets)?
             }

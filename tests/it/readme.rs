@@ -1,0 +1,33 @@
+//! The README says what the command does.
+
+use std::path::Path;
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Replaces how long it took, which is never the same twice.
+fn without_time(text: &str) -> String {
+    let mut words: Vec<&str> = text.split_inclusive(' ').collect();
+    if let Some(unit) = words.iter().rposition(|word| word.starts_with("ms:") || word.starts_with("s:")) {
+        words[unit - 1] = "TIME ";
+    }
+    words.concat()
+}
+
+#[test]
+fn the_output_on_the_samples_is_what_the_readme_shows() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, block) = readme.split_once("```text\n").expect("the README shows the output");
+    let (shown, _) = block.split_once("\n```").unwrap();
+
+    let output = Command::new(env!("CARGO_BIN_EXE_ckpt"))
+        .current_dir(root())
+        .args(["verify", "samples"])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(without_time(printed.trim_end()), without_time(shown));
+    assert_eq!(output.status.code(), Some(1));
+}
