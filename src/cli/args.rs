@@ -90,9 +90,9 @@ pub(super) struct VerifyArgs {
     )]
     pub(super) skip_checkpoint_validation: bool,
 
-    /// A key that every checkpoint must have: 'data', 'model.*', 'w:f32[768,*]'
     #[arg(
         long,
+        help = "A key that every checkpoint must have: 'data', 'model.*', 'w:f32[768,*]'",
         value_name = "KEY",
         value_parser = str::parse::<Requirement>,
         conflicts_with = "skip_load",

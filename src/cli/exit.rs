@@ -43,6 +43,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
+    /// Returns how the command ends for it.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Failed(_) => Outcome::Usage,

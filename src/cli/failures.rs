@@ -16,7 +16,9 @@ const FLUSH_AFTER: usize = 256;
 /// What the logs of earlier runs say of one checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Past {
+    /// How often it failed.
     pub(super) count: u64,
+    /// The last time.
     pub(super) last: PastFailure,
 }
 
@@ -84,6 +86,7 @@ fn relative(candidate: &Candidate) -> &Path {
     }
 }
 
+/// Reads the log of one directory, by checkpoint. One that can't be read is said, and passed over.
 fn read(directory: &Path) -> HashMap<PathBuf, Past> {
     let history = History::read(directory).unwrap_or_else(|error| {
         talk("warning", &error.to_string());

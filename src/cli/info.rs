@@ -34,6 +34,7 @@ pub(super) fn run(args: &InfoArgs) -> Result<Outcome, Stop> {
     Ok(Outcome::Done)
 }
 
+/// Writes what holds for the checkpoint as a whole.
 fn facts(out: &mut impl Write, info: &Info) -> io::Result<()> {
     let word = |word: &Option<String>| word.as_deref().map_or_else(|| "none".to_owned(), visible);
     writeln!(out, "path      {}", visible_path(&info.path))?;
@@ -50,6 +51,7 @@ fn facts(out: &mut impl Write, info: &Info) -> io::Result<()> {
     writeln!(out, "total     {tensors}, {}", size(info.tensor_bytes()))
 }
 
+/// Writes a line per tensor.
 fn table(out: &mut impl Write, tensors: &[TensorInfo]) -> io::Result<()> {
     if tensors.is_empty() {
         return Ok(());
@@ -66,6 +68,7 @@ fn table(out: &mut impl Write, tensors: &[TensorInfo]) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns a shape as it is written: `[768, 2]`.
 fn shape(lengths: &[u64]) -> String {
     let lengths: Vec<String> = lengths.iter().map(u64::to_string).collect();
     format!("[{}]", lengths.join(", "))

@@ -13,6 +13,7 @@ pub(super) fn run(args: &ManArgs) -> Result<Outcome, Stop> {
     Ok(Outcome::Done)
 }
 
+/// Returns the command of this name, or the main one.
 fn command(name: Option<&str>) -> clap::Command {
     let mut all = Cli::command();
     all.build();

@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs one command, and says why where it stopped.
 fn run(cli: &Cli) -> Outcome {
     let outcome = match &cli.command {
         Command::Verify(args) => verify::run(args),

@@ -60,6 +60,7 @@ impl Drop for Progress {
     }
 }
 
+/// Makes a bar of this length, in bytes or in checkpoints.
 fn bar(length: u64, is_by_bytes: bool) -> ProgressBar {
     let template = if is_by_bytes {
         "{bar:32} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left{msg}"

@@ -28,6 +28,7 @@ pub(super) fn visible_path(path: impl AsRef<OsStr>) -> String {
     escaped
 }
 
+/// Appends text, escaped. Plain ASCII, nearly all there is, is taken as it is.
 fn push_visible(escaped: &mut String, text: &str) {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         escaped.push_str(text);
@@ -104,6 +105,7 @@ impl Palette {
         self.style(Style::new().dimmed())
     }
 
+    /// Returns the style, or none.
     fn style(self, style: Style) -> Style {
         if self.is_coloured { style } else { Style::new() }
     }

@@ -38,6 +38,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Outcome, Stop> {
     Ok(outcome(&summary, &problems))
 }
 
+/// Checks the candidates, and gives each report to the outputs in its turn.
 fn check(
     args: &VerifyArgs,
     candidates: Vec<Candidate>,
@@ -57,6 +58,7 @@ fn check(
     Ok(())
 }
 
+/// Decides the exit code: a directory that is the problem outranks a checkpoint that is not valid.
 fn outcome(summary: &Summary, problems: &[Error]) -> Outcome {
     if !problems.is_empty() {
         Outcome::Directory
@@ -67,6 +69,7 @@ fn outcome(summary: &Summary, problems: &[Error]) -> Outcome {
     }
 }
 
+/// Turns the arguments into the options of the check.
 fn options(args: &VerifyArgs) -> Result<VerifyOptions, Stop> {
     let mut options = VerifyOptions::default();
     options.requirements = requirements(args)?;
@@ -96,6 +99,7 @@ fn level(args: &VerifyArgs, options: &VerifyOptions) -> Result<Level, Stop> {
     }
 }
 
+/// Gathers the required keys of the command line and of files.
 fn requirements(args: &VerifyArgs) -> Result<Vec<Requirement>, Stop> {
     let mut requirements = args.require.clone();
     for path in &args.require_file {
@@ -108,6 +112,7 @@ fn requirements(args: &VerifyArgs) -> Result<Vec<Requirement>, Stop> {
     Ok(requirements)
 }
 
+/// Reads the tensors of the reference checkpoint.
 fn reference(path: &Path) -> Result<Arc<Vec<TensorInfo>>, Stop> {
     Ok(Arc::new(inspect(path)?.tensors))
 }

@@ -60,10 +60,13 @@ type Check = dyn Fn(&Candidate, &VerifyOptions) -> Report + Send + Sync;
 /// ```
 pub struct Batch {
     shared: Arc<Shared>,
+    /// Whether the first report was asked for.
     is_started: bool,
     /// Whether there are workers. Without (the system gave no thread), the caller's thread works.
     has_workers: bool,
+    /// The rest of the turn that the caller is taking.
     turn: std::vec::IntoIter<Report>,
+    /// How many reports are still to come.
     remaining: usize,
 }
 
@@ -73,6 +76,7 @@ impl Batch {
         Self::with_check(candidates.into(), options, Box::new(check))
     }
 
+    /// As [`Batch::new`], with another check.
     fn with_check(candidates: Arc<[Candidate]>, options: VerifyOptions, check: Box<Check>) -> Self {
         let threads = options.threads.max(1);
         Self {
@@ -117,6 +121,7 @@ impl Batch {
         self
     }
 
+    /// Starts the workers: as many as there are threads, and no more than candidates.
     fn start(&mut self) {
         self.is_started = true;
         for _ in 0..self.shared.threads.min(self.remaining) {
@@ -171,8 +176,11 @@ struct Shared {
     candidates: Arc<[Candidate]>,
     options: VerifyOptions,
     check: Box<Check>,
+    /// The number of threads altogether.
     threads: usize,
+    /// A thread's share of the bytes in flight.
     bytes_per_thread: u64,
+    /// How many turns may be ahead of the caller.
     window: usize,
     state: Mutex<State>,
     /// Tells workers that work may be handed out: threads are free, the window moved, or all is over.
@@ -181,6 +189,7 @@ struct Shared {
     ready: Condvar,
 }
 
+/// Where the work stands.
 #[derive(Default)]
 struct State {
     /// The first candidate that wasn't handed out, and the number of its turn.
@@ -197,8 +206,11 @@ struct State {
 
 /// A run of neighbouring candidates, checked one after the other.
 struct Turn {
+    /// Its place in the order of turns.
     number: usize,
+    /// Which candidates it holds.
     candidates: Range<usize>,
+    /// How many threads it takes, for its bytes.
     threads: usize,
 }
 
@@ -252,11 +264,13 @@ impl Shared {
         Turn { number: state.turn, candidates: state.candidate..state.candidate + count, threads }
     }
 
+    /// Returns how many shares a candidate of this size is, at most all.
     fn threads_for(&self, bytes: u64) -> usize {
         let shares = bytes.div_ceil(self.bytes_per_thread).max(1);
         usize::try_from(shares).map_or(self.threads, |shares| shares.min(self.threads))
     }
 
+    /// Hands in the reports of a turn, and gives its threads back.
     fn finish(&self, turn: &Turn, reports: Vec<Report>) {
         let mut state = self.lock();
         state.free += turn.threads;
@@ -302,6 +316,7 @@ impl Shared {
     }
 }
 
+/// Makes a sink that counts what it hears and passes it on.
 fn count_into(heard: Arc<AtomicU64>, sink: ProgressSink) -> ProgressSink {
     ProgressSink::new(move |bytes| {
         heard.fetch_add(bytes, Ordering::Relaxed);
@@ -333,6 +348,7 @@ fn presence(candidate: &Candidate) -> Option<Report> {
     Some(report)
 }
 
+/// Makes the report of a candidate that could not be checked.
 fn report_of(candidate: &Candidate, finding: Finding) -> Report {
     let mut report = Report::new(candidate.path.clone(), FormatKind::Unknown, None);
     report.bytes = candidate.bytes;

@@ -36,6 +36,7 @@ pub struct PastFailure {
 /// The failures that a directory's `failed_checkpoints.txt` tells of, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// In the order of their lines.
     failures: Vec<PastFailure>,
 }
 
@@ -104,6 +105,7 @@ fn read_end(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Writes whole lines in one call, so that two runs that append at once don't mix theirs.
 fn append(path: &Path, failures: &[PastFailure]) -> io::Result<()> {
     if failures.is_empty() {
         return Ok(());
@@ -121,6 +123,7 @@ fn append(path: &Path, failures: &[PastFailure]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Returns whether the last line is whole; an empty file has none that isn't.
 fn ends_in_newline(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() == 0 {
@@ -132,6 +135,7 @@ fn ends_in_newline(path: &Path) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
+/// Makes the line of a failure, without its newline.
 fn line(failure: &PastFailure) -> String {
     let path = escape(failure.path.as_os_str().as_encoded_bytes());
     let at = Timestamp::from_second(failure.at.as_second()).unwrap_or(failure.at);
@@ -158,6 +162,7 @@ fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// Appends a byte as `\xNN`.
 fn push_hex(text: &mut String, byte: u8) {
     let _: std::fmt::Result = write!(text, "\\x{byte:02x}");
 }
@@ -198,12 +203,14 @@ fn parse(line: &[u8]) -> Option<PastFailure> {
     Some(PastFailure { path, reason: String::from_utf8_lossy(&unescape(reason)).into_owned(), at })
 }
 
+/// Makes a path of the bytes that the system gave for it.
 #[cfg(unix)]
 fn path_of(bytes: Vec<u8>) -> PathBuf {
     use std::os::unix::ffi::OsStringExt as _;
     std::ffi::OsString::from_vec(bytes).into()
 }
 
+/// Makes a path of text: this system has no other.
 #[cfg(not(unix))]
 fn path_of(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()

@@ -46,6 +46,7 @@ impl<W: Write> Document<W> {
         Self { out, is_begun: false }
     }
 
+    /// Writes what comes before the first report.
     fn begin(&mut self) -> io::Result<()> {
         self.is_begun = true;
         write!(self.out, "{{\"schema\":\"{VERIFY_SCHEMA}\",\"reports\":[")
@@ -85,6 +86,7 @@ struct Problem {
 }
 
 impl Problem {
+    /// Takes the facts of an error.
     fn of(error: &Error) -> Self {
         let path = error.path().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         Self { path, message: error.to_string() }
@@ -97,6 +99,7 @@ pub(in crate::cli) fn line(out: &mut impl Write, of: &impl Serialize) -> io::Res
     out.write_all(b"\n")
 }
 
+/// Writes a value.
 fn value(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(out, Visible);
     value.serialize(&mut serializer).map_err(io::Error::from)

@@ -29,6 +29,7 @@ impl JUnit {
         Ok(Self { file: BufWriter::new(file), path: path.to_owned(), suite, beside })
     }
 
+    /// Writes the file.
     fn write(&mut self, summary: &Summary) -> io::Result<()> {
         let mut report = quick_junit::Report::new("ckpt");
         report.set_time(Duration::from_millis(summary.elapsed_ms));
@@ -56,6 +57,7 @@ impl Output for JUnit {
     }
 }
 
+/// Makes the test case of a report.
 fn case(report: &Report) -> TestCase {
     let path = visible_path(&report.path);
     let mut case = match report.reason() {
@@ -77,12 +79,14 @@ fn case(report: &Report) -> TestCase {
     case
 }
 
+/// Makes a test case that failed.
 fn failed(name: String, kind: NonSuccessKind, code: &str, message: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(code).set_message(visible(message));
     TestCase::new(name, status)
 }
 
+/// Returns a finding as a line of text.
 fn describe(finding: &Finding) -> String {
     format!("{} at level {}: {}: {}", finding.verdict, finding.level, finding.code, visible(&finding.message))
 }

@@ -75,6 +75,7 @@ fn table(is_quiet: bool) -> Box<dyn Output> {
     }
 }
 
+/// Collects small writes: stdout itself writes line by line.
 fn buffered<W: io::Write>(out: W) -> BufWriter<W> {
     BufWriter::with_capacity(64 << 10, out)
 }

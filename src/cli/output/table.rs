@@ -18,6 +18,7 @@ const NOTES_APART_MAX: usize = 3;
 /// The most findings shown of one checkpoint; the JSON has all.
 const FINDINGS_MAX: usize = 12;
 
+/// Collects the reports, and prints them at the end.
 pub(super) struct Table<W> {
     out: W,
     palette: Palette,
@@ -47,6 +48,7 @@ struct Notes {
 }
 
 impl Notes {
+    /// Counts a note, and returns its number.
     fn add(&mut self, text: String) -> usize {
         let next = self.texts.len();
         let number = *self.numbers.entry(text).or_insert_with_key(|text| {
@@ -65,6 +67,7 @@ impl Notes {
         notes.filter(|(_, count)| *count <= NOTES_APART_MAX).map(|(text, _)| text.as_str())
     }
 
+    /// Returns the notes of many checkpoints, with their number.
     fn shared(&self) -> impl Iterator<Item = &(String, usize)> {
         self.texts.iter().filter(|(_, count)| *count > NOTES_APART_MAX)
     }
@@ -75,6 +78,7 @@ impl<W: Write> Table<W> {
         Self { out, palette, is_quiet, failures: Vec::new(), rows: Vec::new(), notes: Notes::default() }
     }
 
+    /// Prints the failures, worst first.
     fn failures(&mut self) -> io::Result<()> {
         // Stable: within a verdict, path order stays.
         self.failures.sort_by_key(|(report, _)| std::cmp::Reverse(report.verdict));
@@ -85,6 +89,7 @@ impl<W: Write> Table<W> {
         Ok(())
     }
 
+    /// Prints the valid checkpoints.
     fn rows(&mut self) -> io::Result<()> {
         let Some(widest) = self.rows.iter().map(|row| row.format.as_str().len()).max() else { return Ok(()) };
         let (format, dim) = (widest.max(6), self.palette.dimmed());
@@ -108,6 +113,7 @@ impl<W: Write> Table<W> {
         writeln!(self.out)
     }
 
+    /// Prints the counts.
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         let checkpoints = count(summary.checkpoints, "checkpoint");
         write!(self.out, "{checkpoints}, {}, in {}: ", size(summary.bytes), duration(summary.elapsed_ms))?;
@@ -151,6 +157,7 @@ impl<W: Write> Output for Table<W> {
     }
 }
 
+/// Prints the line of a valid checkpoint.
 fn line(out: &mut impl Write, palette: Palette, row: &Row, format: usize) -> io::Result<()> {
     let style = palette.verdict(Verdict::Valid);
     let passed = row.passed.map_or("none", Level::as_str);
@@ -165,6 +172,7 @@ fn line(out: &mut impl Write, palette: Palette, row: &Row, format: usize) -> io:
     )
 }
 
+/// Prints a failure: what, where, why, and what to do.
 fn failure(out: &mut impl Write, palette: Palette, report: &Report, past: Option<&Past>) -> io::Result<()> {
     let (style, dim) = (palette.verdict(report.verdict), palette.dimmed());
     let level = |level: Option<Level>| level.map_or("nothing", Level::as_str);
@@ -209,6 +217,7 @@ fn hints(report: &Report) -> Vec<&'static str> {
     hints
 }
 
+/// Returns a finding as text: code, message, place.
 fn described(finding: &Finding) -> String {
     let mut text = format!("{}: {}", finding.code, visible(&finding.message));
     let place = place(&finding.at);
@@ -220,6 +229,7 @@ fn described(finding: &Finding) -> String {
     text
 }
 
+/// Returns where a finding lies; empty where it says nothing of that.
 fn place(at: &Place) -> String {
     let named =
         |kind: &str, name: &Option<String>| name.as_deref().map(|name| format!("{kind} {}", visible(name)));
@@ -233,6 +243,7 @@ fn place(at: &Place) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+/// Returns what earlier runs found.
 fn before(past: &Past) -> String {
     let times = count(past.count, "time");
     format!("failed before: {times}, last at {}: {}", past.last.at, visible(&past.last.reason))

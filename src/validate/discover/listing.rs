@@ -6,6 +6,7 @@ use super::{Marker, Seal, names};
 
 /// A directory's entries, sorted by name.
 pub(super) struct Listing {
+    /// All entries, hidden ones included.
     pub(super) entries: Vec<Entry>,
     /// Set where the system stopped in the middle: the entries are those before.
     pub(super) broken: Option<io::Error>,
@@ -15,24 +16,32 @@ pub(super) struct Listing {
 
 /// One entry of a directory.
 pub(super) struct Entry {
+    /// The name, without the directory.
     pub(super) name: OsString,
+    /// What it is.
     pub(super) kind: Kind,
 }
 
 /// What an entry is, as the directory itself says; links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
+    /// A symbolic link, to whatever.
     Link,
+    /// A device, a pipe, a socket, or unknown.
     Other,
 }
 
 impl Kind {
+    /// Returns whether opening it can yield a file: not a pipe, which would block.
     pub(super) fn may_be_file(self) -> bool {
         matches!(self, Self::File | Self::Link)
     }
 
+    /// Reads the type from a directory entry.
     fn of(file_type: &io::Result<std::fs::FileType>) -> Self {
         match file_type {
             Ok(kind) if kind.is_file() => Self::File,

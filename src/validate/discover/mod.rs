@@ -99,14 +99,18 @@ pub fn discover<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, look: Look) 
     found
 }
 
+/// The walk over the named paths, and what it found so far.
 struct Walk {
+    /// How to tell candidates.
     look: Look,
+    /// What was found so far.
     found: Discovery,
     /// Shards of an index, as full paths: the index stands for them.
     claimed: HashSet<PathBuf>,
 }
 
 impl Walk {
+    /// Takes up a path that was named: a directory is searched, anything else is a candidate.
     fn named(&mut self, path: &Path) {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.named_directory(path),
@@ -121,6 +125,7 @@ impl Walk {
         }
     }
 
+    /// Searches a named directory. That it can't be listed, or holds nothing, is its own problem.
     fn named_directory(&mut self, path: &Path) {
         let before = self.found.candidates.len();
         match Listing::read(path) {
@@ -132,6 +137,7 @@ impl Walk {
         }
     }
 
+    /// Searches a directory: its files and subdirectories in the order of their names.
     fn directory(&mut self, path: &Path, root: &Arc<Path>, mut listing: Listing) {
         if let Some(error) = listing.broken.take() {
             self.unreadable(path, root, &error);
@@ -156,6 +162,7 @@ impl Walk {
         }
     }
 
+    /// Searches a directory below a named one.
     fn subdirectory(&mut self, path: &Path, root: &Arc<Path>) {
         match Listing::read(path) {
             Ok(listing) => self.directory(path, root, listing),
@@ -163,6 +170,7 @@ impl Walk {
         }
     }
 
+    /// Puts a directory that can't be listed among the candidates, so that it is reported in its place.
     fn unreadable(&mut self, path: &Path, root: &Arc<Path>, error: &io::Error) {
         let message = format!("can't list the directory: {error}");
         let finding = Finding::unreadable(Code::IoError, Level::Size, message);
@@ -173,6 +181,7 @@ impl Walk {
         });
     }
 
+    /// Makes a directory a candidate, with the files that `part` tells.
     fn push_whole(&mut self, path: &Path, root: &Arc<Path>, listing: &Listing, part: fn(&OsStr) -> bool) {
         let parts = listing.entries.iter().filter(|entry| part(&entry.name));
         let bytes = match self.look {
@@ -206,6 +215,7 @@ impl Walk {
         indexes
     }
 
+    /// Decides on an entry that is no directory.
     fn file(&mut self, place: &Place<'_>, entry: &Entry) {
         let shard_bytes = place.indexes.shard_bytes(&entry.name);
         let is_named_so = shard_bytes.is_some() || names::is_checkpoint(&entry.name);
@@ -255,6 +265,7 @@ struct Place<'a> {
 struct Indexes<'a>(Vec<(&'a OsStr, u64)>);
 
 impl Indexes<'_> {
+    /// Returns the size of an index's shards; none where the file is no index.
     fn shard_bytes(&self, name: &OsStr) -> Option<u64> {
         let index = self.0.binary_search_by(|(index, _)| (*index).cmp(name)).ok()?;
         self.0.get(index).map(|(_, bytes)| *bytes)
@@ -266,6 +277,7 @@ fn promises_file(name: &OsStr) -> bool {
     names::is_checkpoint(name) || names::is_index(name)
 }
 
+/// Returns a file's size; zero where it can't be asked for, as its check will say.
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

@@ -41,6 +41,7 @@ pub(super) fn promises_index(name: &OsStr) -> bool {
         .is_some_and(|stem| is_checkpoint(stem.as_ref()))
 }
 
+/// Returns what stands before `.index.json`.
 fn stem_of_index(name: &OsStr) -> Option<&[u8]> {
     name.as_encoded_bytes().strip_suffix(b".index.json")
 }

@@ -34,6 +34,7 @@ pub(super) fn read(path: &Path) -> Index {
     }
 }
 
+/// Reads an index's text.
 fn parse(text: &[u8]) -> Index {
     match serde_json::from_slice::<Document>(text) {
         Ok(Document { weight_map: Some(Shards(names)) }) => Index::Shards(names),
@@ -50,6 +51,7 @@ pub(super) fn stays_inside(name: &str) -> bool {
     Path::new(name).components().all(|component| matches!(component, Component::Normal(_)))
 }
 
+/// What is read of an index.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
@@ -65,6 +67,7 @@ impl<'de> Deserialize<'de> for Shards {
     }
 }
 
+/// Reads the values of a map and passes over its keys.
 struct ShardNames;
 
 impl<'de> Visitor<'de> for ShardNames {

@@ -1,5 +1,6 @@
 //! The command, as a process in a pinned environment.
 
+mod judged;
 mod pages;
 mod strict;
 mod verify;
