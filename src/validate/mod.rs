@@ -1,8 +1,8 @@
 //! Judgement: the four levels, and what they make of a checkpoint.
 //!
-//! [`verify`] checks one checkpoint, whatever its form: a file ([`file`]), a shard index with its shards
-//! ([`sharded`]), or a Hugging Face Trainer's directory ([`trainer`]). Each level is a module:
-//! [`size`], [`container`], [`load`], [`keys`]. They collect findings; the gravest one decides.
+//! [`verify`] checks one checkpoint, whatever its form: a file (`file`), a shard index with its shards
+//! (`sharded`), or a Hugging Face Trainer's directory (`trainer`). Each level is a module:
+//! `size`, `container`, `load`, `keys`. They collect findings; the gravest one decides.
 
 mod batch;
 mod container;

@@ -1,8 +1,8 @@
 //! What `torch.save` writes, in all its ages.
 //!
-//! The only room that knows pickles; nothing here executes one. [`archive`] reads the ZIP archives of
-//! PyTorch 1.6 and later, [`legacy`] the five pickles of before. Both give a [`Checkpoint`]: the values
-//! as a [`Tree`], and where the data of each storage lies.
+//! The only room that knows pickles; nothing here executes one. `archive` reads the ZIP archives of
+//! PyTorch 1.6 and later, `legacy` the five pickles of before. Both give a [`Checkpoint`]: the values
+//! as a [`Tree`](crate::tensor::Tree), and where the data of each storage lies.
 
 pub mod archive;
 mod checkpoint;

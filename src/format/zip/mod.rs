@@ -12,7 +12,7 @@
 //! ```
 //!
 //! and every byte must belong to exactly one of them. [`Archive::open`] reads the directory,
-//! [`local`] the headers beside the data. Where the archive is PyTorch's own work, [`layout`] holds
+//! `local` the headers beside the data. Where the archive is PyTorch's own work, `layout` holds
 //! even padding and unused fields to the values that PyTorch writes.
 
 mod directory;

@@ -4,13 +4,13 @@
 //! `torch/_weights_only_unpickler.py` for what its own safe reader accepts.
 //!
 //! A pickle is a program for a stack machine that builds values and calls functions by name. Here a
-//! call of a known name builds the value that the function would return ([`call`], [`rebuild`],
-//! [`numpy`]); any other name becomes data that says what would have been called, and a reader of the
+//! call of a known name builds the value that the function would return (`call`, `rebuild`,
+//! `numpy`); any other name becomes data that says what would have been called, and a reader of the
 //! result is told that the pickle [needs trust](crate::Code::NeedsTrust).
 //!
 //! What a hostile pickle can cost is bounded: values live in one arena and are shared by number; every
 //! opcode takes at least one byte and makes at most one node; whatever copies is charged to a budget
-//! ([`budget`]).
+//! (`budget`).
 
 mod budget;
 mod build;
