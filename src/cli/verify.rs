@@ -85,10 +85,11 @@ fn options(args: &VerifyArgs) -> Result<VerifyOptions, Stop> {
 
 /// The level that was asked for, or the one that the other options need.
 fn level(args: &VerifyArgs, options: &VerifyOptions) -> Result<Level, Stop> {
-    let needs_keys = !options.requirements.is_empty() || options.like.is_some();
+    let needs_keys = !options.requirements.is_empty() || options.like.is_some() || args.compat;
     match args.level {
         Some(level) if needs_keys && level < Level::Keys => {
-            let message = format!("level {level} stops before the keys that --require and --like ask for");
+            let message =
+                format!("level {level} stops before the keys that --require, --like and --compat ask for");
             Err(Error::usage(message).into())
         }
         Some(level) => Ok(level),

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::record::{Finding, FormatKind, Integrity, Level, TensorInfo};
+use crate::record::{Code, Finding, FormatKind, Integrity, Level, Place, TensorInfo};
 
 /// What the check of one checkpoint, or of one file of it, gave.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// What is inside, where the structure could be read.
     pub(super) contents: Option<Contents>,
+    /// How many files were taken in.
+    parts: usize,
 }
 
 /// What a checkpoint holds, as far as the level `keys` and `info` ask for it.
@@ -32,18 +34,56 @@ pub(super) struct Contents {
 
 impl Checked {
     pub(super) fn new(format: FormatKind, level: Option<Level>) -> Self {
-        Self { format, level, bytes: 0, integrity: Integrity::None, findings: Vec::new(), contents: None }
+        Self {
+            format,
+            level,
+            bytes: 0,
+            integrity: Integrity::None,
+            findings: Vec::new(),
+            contents: None,
+            parts: 0,
+        }
     }
 
     /// Takes in the check of one of this checkpoint's files.
-    pub(super) fn absorb(&mut self, file: &str, part: Self, first: bool) {
+    ///
+    /// A JSON file has no checksums by nature, and no say in how much of the tensors was proven.
+    pub(super) fn absorb(&mut self, file: &str, part: Self) {
         self.bytes += part.bytes;
-        self.integrity = if first { part.integrity } else { self.integrity.and(part.integrity) };
-        self.level = if first { part.level } else { self.level.min(part.level) };
+        if part.format != FormatKind::Json {
+            self.integrity =
+                if self.parts == 0 { part.integrity } else { self.integrity.and(part.integrity) };
+            self.parts += 1;
+        }
+        self.level = self.level.max(part.level);
         self.findings.extend(part.findings.into_iter().map(|finding| match &finding.at.file {
             Some(_) => finding,
             None => finding.at_file(file),
         }));
+    }
+
+    /// Makes one note of those that say the same of several files: a hundred shards have no checksums.
+    pub(super) fn merge_notes(&mut self) {
+        let mut counts: HashMap<(Code, String), usize> = HashMap::new();
+        for note in self.findings.iter().filter(|finding| !finding.is_failure()) {
+            *counts.entry((note.code, note.message.clone())).or_default() += 1;
+        }
+        let mut merged = Vec::with_capacity(self.findings.len());
+        for mut finding in self.findings.drain(..) {
+            if !finding.is_failure() {
+                // The first one takes the count, the others find none.
+                match counts.remove(&(finding.code, finding.message.clone())) {
+                    None => continue,
+                    Some(1) => {}
+                    Some(count) => {
+                        finding.message = format!("{} (in {count} files)", finding.message);
+                        finding.at = Place::default();
+                    }
+                }
+            }
+            merged.push(finding);
+        }
+        self.findings = merged;
     }
 
     pub(super) fn failed(&self) -> bool {

@@ -9,7 +9,7 @@ use super::size::{self, unreadable};
 use crate::format::hugging_face::{Index, check_shards, read_index};
 use crate::format::read_vec;
 use crate::io::{FileSource, ReadAt};
-use crate::record::{Code, Finding, FormatKind, Level, TensorInfo};
+use crate::record::{Code, Finding, FormatKind, Level, TensorInfo, first_few, quoted};
 
 /// The index of a model with a million tensors has a tenth of this.
 const MAX_INDEX_BYTES: u64 = 1 << 30;
@@ -44,34 +44,31 @@ pub(super) fn read(path: &Path) -> Result<Index, Box<Finding>> {
 fn check_all(path: &Path, index: &Index, options: &VerifyOptions, checked: &mut Checked) {
     checked.findings.extend(index.notes.iter().cloned());
     let directory = path.parent().unwrap_or(Path::new(""));
-    let mut shards = Vec::new();
+    let (present, missing): (Vec<&String>, Vec<&String>) =
+        index.shards.iter().partition(|name| directory.join(name).exists());
+    let mut read: Vec<(String, Vec<TensorInfo>)> = Vec::new();
     let mut all = Contents { is_map: true, ..Contents::default() };
-    for (at, name) in index.shards.iter().enumerate() {
-        let shard = directory.join(name);
-        if !shard.exists() {
-            // `check_shards` says so.
-            shards.push(None);
-            continue;
-        }
-        let mut part = file::check(&shard, options);
-        let contents = part.contents.take();
-        checked.absorb(name, part, at == 0);
-        shards.push(contents.map(|contents| {
+    for name in &present {
+        let mut part = file::check(&directory.join(name), options);
+        if let Some(contents) = part.contents.take() {
             add(&mut all, &contents);
-            (name.clone(), contents.tensors)
-        }));
+            read.push(((*name).clone(), contents.tensors));
+        }
+        checked.absorb(name, part);
     }
-    let read: Vec<(String, Vec<TensorInfo>)> = shards.into_iter().flatten().collect();
-    if options.level >= Level::Container && !options.skip_contents {
-        checked.findings.extend(check_shards(index, &read));
+    checked.merge_notes();
+    checked.findings.extend(first_few(missing.into_iter(), |name| missing_shard(name), "shards are missing"));
+    if !read.is_empty() {
+        // A shard that is there and couldn't be read has its own finding: it isn't missing.
+        let found = check_shards(index, &read);
+        checked.findings.extend(found.into_iter().filter(|finding| finding.code != Code::ArtifactMissing));
         checked.contents = Some(all);
-    } else {
-        let missing = index.shards.iter().filter(|name| !directory.join(name).exists());
-        checked.findings.extend(missing.map(|name| {
-            let message = format!("the shard '{}' is missing", name.escape_debug());
-            Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name)
-        }));
     }
+}
+
+fn missing_shard(name: &str) -> Finding {
+    let message = format!("the shard {} is missing", quoted(name));
+    Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name)
 }
 
 /// Adds a shard's tensors and keys to those of the whole.

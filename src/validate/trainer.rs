@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::contents::{Checked, Contents};
+use super::contents::Checked;
 use super::file::{self, flaw_finding};
 use super::{VerifyOptions, sharded};
 use crate::format::hugging_face::{Artifact, Role, checkpoint_step, read_trainer_state, trainer_artifacts};
@@ -17,34 +17,16 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
     let found = trainer_artifacts(names);
     checked.findings.extend(found.findings);
     let sharded = found.artifacts.iter().any(|artifact| artifact.role == Role::WeightsIndex);
-    let mut first = true;
-    for artifact in &found.artifacts {
-        if artifact.role == Role::Engine || (artifact.role == Role::WeightsShard && sharded) {
-            continue;
-        }
+    // The shards are checked with their index; an engine's own files aren't checked at all.
+    let skipped = |role| role == Role::Engine || (role == Role::WeightsShard && sharded);
+    for artifact in found.artifacts.iter().filter(|artifact| !skipped(artifact.role)) {
         let mut part = check_artifact(directory, artifact, options);
         if matches!(artifact.role, Role::Weights | Role::WeightsIndex | Role::Adapter) {
             checked.contents = part.contents.take();
         }
-        // A JSON file has no deeper level than its own, and no say in how deep the check went.
-        let level = part.level.filter(|_| artifact.role != Role::TrainerState).or(checked.level);
-        let (integrity, before) = (checked.integrity, first);
-        checked.absorb(&artifact.name, part, first);
-        if artifact.role == Role::TrainerState {
-            checked.integrity = integrity;
-            checked.level = level;
-        } else {
-            first = false;
-        }
-        debug_assert!(before || !first, "only the first artifact sets the level");
+        checked.absorb(&artifact.name, part);
     }
-    if checked.contents.is_none()
-        && !checked.failed()
-        && options.level >= Level::Load
-        && !options.skip_contents
-    {
-        checked.contents = Some(Contents::default());
-    }
+    checked.merge_notes();
     checked
 }
 
