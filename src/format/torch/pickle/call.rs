@@ -357,14 +357,15 @@ fn empty_tensor(parameter: bool) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::pickle::{PickleOptions, read};
+    use crate::format::torch::ReadOptions;
+    use crate::format::torch::pickle::read;
     use crate::tensor::Node;
 
     /// Whole modules were saved with the source of their classes before PyTorch 1.6.
     #[test]
     fn a_modules_source_stands_for_its_class() {
         let text = b"(S'module'\ncmodels\nNet\nS'net.py'\nS'class Net: ...'\ntQ(tR.";
-        let pickle = read(text, &PickleOptions::default()).unwrap();
+        let pickle = read(text, &ReadOptions::default()).unwrap();
         assert_eq!(pickle.unknown_globals, ["models.Net"]);
         assert_eq!(pickle.tree.node(pickle.tree.root()).type_name(), "models.Net");
     }
@@ -372,7 +373,7 @@ mod tests {
     /// Protocols 0 to 2 have no opcode for empty bytes: Python writes a call.
     #[test]
     fn empty_bytes_are_a_call() {
-        let pickle = read(b"c__builtin__\nbytes\n(tR.", &PickleOptions::default()).unwrap();
+        let pickle = read(b"c__builtin__\nbytes\n(tR.", &ReadOptions::default()).unwrap();
         assert_eq!(pickle.tree.node(pickle.tree.root()), &Node::Bytes([].into()));
         assert!(pickle.beyond_torch.is_some());
         assert!(pickle.unknown_globals.is_empty());

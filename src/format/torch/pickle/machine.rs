@@ -149,7 +149,14 @@ impl<'a> Machine<'a> {
                 let id = self.pop()?;
                 self.persistent(id)?;
             }
-            Opcode::PersId => return invalid("a persistent id is text: no checkpoint has such"),
+            Opcode::PersId => {
+                // PyTorch itself writes this on request, and can't read it again.
+                return if self.raw_line()?.starts_with(b"('storage'") {
+                    unsupported("a tensor's storage is given as text: pickle protocol 0 can't hold tensors")
+                } else {
+                    invalid("a persistent id is text: no checkpoint has such")
+                };
+            }
             Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
                 return unsupported("a class is given by a code that only the writing program knows");
             }

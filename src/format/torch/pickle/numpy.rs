@@ -145,7 +145,8 @@ fn item_bytes(dtype: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::pickle::{PickleOptions, read};
+    use crate::format::torch::ReadOptions;
+    use crate::format::torch::pickle::read;
     use crate::tensor::Node;
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
             let text = format!(
                 "cnumpy\ndtype\n(S'M8'\nI00\nI01\ntR(I4\nS'<'\nNNNI-1\nI-1\nI0\n((d(S'{unit}'\nI{number}\nI1\nI1\ntttb."
             );
-            let tree = read(text.as_bytes(), &PickleOptions::default()).unwrap().tree;
+            let tree = read(text.as_bytes(), &ReadOptions::default()).unwrap().tree;
             assert_eq!(tree.node(tree.root()), &Node::ArrayDtype(name.into()));
         }
     }

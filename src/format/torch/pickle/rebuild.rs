@@ -44,8 +44,11 @@ impl Machine<'_> {
                 return Ok(id);
             }
             (Rebuild::Sparse, &[layout, data]) => self.sparse(layout, data)?,
-            (Rebuild::Meta, &[dtype, size, _, grad])
-            | (Rebuild::Wrapper, &[_, dtype, size, _, _, _, _, grad]) => self.bodiless(dtype, size, grad)?,
+            (Rebuild::Meta, &[dtype, size, _, grad]) => self.bodiless(dtype, size, grad)?,
+            (Rebuild::Wrapper, &[_, dtype, size, _, _, _, _, grad]) => {
+                self.note_beyond(|| "a wrapper around tensors, of a class without behaviour".to_owned());
+                self.bodiless(dtype, size, grad)?
+            }
             (Rebuild::Nested, &[buffer, sizes, strides, offsets]) => {
                 self.nested(buffer, sizes, strides, offsets)?
             }
@@ -247,11 +250,12 @@ fn plain(dtype: Dtype, shape: Vec<u64>, body: Body) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::pickle::{Fault, Pickle, PickleOptions, read};
+    use crate::format::torch::ReadOptions;
+    use crate::format::torch::pickle::{Fault, Pickle, read};
     use crate::tensor::{Body, Node};
 
     fn read_text(text: &str) -> Result<Pickle, Fault> {
-        read(text.as_bytes(), &PickleOptions::default())
+        read(text.as_bytes(), &ReadOptions::default())
     }
 
     /// A tensor of `count` elements in a storage of three packed bytes.
