@@ -252,12 +252,14 @@ fn classify(archive: &Archive, folder: &str) -> FormatKind {
         let full = format!("{folder}{name}");
         archive.entries.iter().any(|entry| entry.name == full)
     };
+    // PyTorch's records always lie in a folder: without one it is somebody else's archive.
+    let torch = ["data.pkl", "version", "byteorder"];
     let nested = |suffix: &str| archive.entries.iter().any(|entry| entry.name.ends_with(suffix));
     if within("archive_format") || within("archive_version") {
         FormatKind::TorchExport
     } else if within("constants.pkl") {
         FormatKind::TorchScript
-    } else if within("data.pkl") || within("version") || within("byteorder") || nested("/data.pkl") {
+    } else if !folder.is_empty() && (torch.into_iter().any(within) || nested("/data.pkl")) {
         FormatKind::TorchZip
     } else if !archive.entries.is_empty() && archive.entries.iter().all(is_array) {
         FormatKind::Npz
@@ -286,5 +288,23 @@ fn read_entry(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
     match entry.method {
         Method::Stored => Ok(read_vec(source, entry.data.clone())?),
         Method::Deflated => inflate_to_memory(source, entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_pickle_outside_of_a_folder_is_no_checkpoint() {
+        for (name, kind) in [("data.pkl", FormatKind::Zip), ("a.npy", FormatKind::Npz)] {
+            let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(b"N.").unwrap();
+            let bytes = writer.finish().unwrap().into_inner();
+            assert_eq!(TorchArchive::open(&bytes).unwrap().kind, kind);
+        }
     }
 }

@@ -64,11 +64,12 @@ pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Fl
         }
     };
     let (data, end) = locate(source, &pickles)?;
-    let mut checkpoint = Checkpoint::new(pickles.values, data, false);
-    if checkpoint.tree.storages().iter().any(|storage| storage.dtype.is_none()) {
-        let message = "PyTorch writes untyped storages in this format, and then can't read them";
-        checkpoint.findings.push(Finding::note(Code::TorchRefuses, Level::Load, message));
+    let mut values = pickles.values;
+    if values.tree.storages().iter().any(|storage| storage.dtype.is_none()) {
+        // PyTorch 2.13 writes these, and fails when it reads them.
+        values.beyond_torch.get_or_insert_with(|| "an untyped storage in the old format".to_owned());
     }
+    let mut checkpoint = Checkpoint::new(values, data, false);
     if end < source.len() {
         let message =
             format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);
@@ -174,4 +175,35 @@ fn short(storage: &Storage, missing: u64) -> Finding {
     let message =
         format!("the file ends {missing} bytes before storage '{}' does", storage.key.escape_debug());
     Finding::corrupted(Code::Truncated, Level::Container, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `torch.save` writes for `values`, without storages' data.
+    fn legacy(values: &str) -> Vec<u8> {
+        [MAGIC_TEXT, b"I1001\n.N.", values.as_bytes(), b".(S'0'\nl."].concat()
+    }
+
+    #[test]
+    fn an_untyped_storage_is_beyond_pytorch() {
+        for (class, beyond) in [("ctorch.storage\nUntypedStorage\n", true), ("ctorch\nByteStorage\n", false)]
+        {
+            let mut file = legacy(&format!("(U\x07storage{class}U\x010U\x03cpuK\x01NtQ"));
+            file.extend(1_u64.to_le_bytes());
+            file.push(7);
+            let checkpoint = read(&file, &ReadOptions::default()).unwrap();
+            let refuses =
+                |finding: &Finding| finding.code == Code::TorchRefuses && finding.message.contains("untyped");
+            assert_eq!(checkpoint.findings.iter().any(refuses), beyond, "{:?}", checkpoint.findings);
+        }
+    }
+
+    #[test]
+    fn protocol_0_with_tensors_is_not_damaged() {
+        let file = legacy("P('storage', <class 'torch.FloatStorage'>, '0', 'cpu', 3)\n");
+        let Err(Flaw::Found(finding)) = read(&file, &ReadOptions::default()) else { panic!("it was read") };
+        assert_eq!(finding.verdict, crate::record::Verdict::Incompatible);
+    }
 }

@@ -362,7 +362,8 @@ fn empty_tensor(parameter: bool) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::{ReadOptions, pickle::read};
+    use crate::format::torch::ReadOptions;
+    use crate::format::torch::pickle::read;
     use crate::tensor::Node;
 
     /// Whole modules were saved with the source of their classes before PyTorch 1.6.

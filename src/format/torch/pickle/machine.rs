@@ -150,7 +150,12 @@ impl<'a> Machine<'a> {
                 self.persistent(id)?;
             }
             Opcode::PersId => {
-                return unsupported("storages are named by text, as protocol 0 does: their types are lost");
+                // PyTorch itself writes this on request, and can't read it again.
+                return if self.raw_line()?.starts_with(b"('storage'") {
+                    unsupported("a tensor's storage is given as text: pickle protocol 0 can't hold tensors")
+                } else {
+                    invalid("a persistent id is text: no checkpoint has such")
+                };
             }
             Opcode::Ext1 | Opcode::Ext2 | Opcode::Ext4 => {
                 return unsupported("a class is given by a code that only the writing program knows");

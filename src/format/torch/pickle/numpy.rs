@@ -145,7 +145,8 @@ fn item_bytes(dtype: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::torch::{ReadOptions, pickle::read};
+    use crate::format::torch::ReadOptions;
+    use crate::format::torch::pickle::read;
     use crate::tensor::Node;
 
     #[test]

@@ -45,8 +45,10 @@ impl Machine<'_> {
             }
             (Rebuild::Sparse, &[layout, data]) => self.sparse(layout, data)?,
             (Rebuild::Meta, &[dtype, size, _, grad]) => self.bodiless(dtype, size, grad)?,
-            // Only a subclass of somebody's own can be such a wrapper, and its name isn't on the list.
-            (Rebuild::Wrapper, _) => return unsupported("a wrapper of a class that wraps nothing"),
+            (Rebuild::Wrapper, &[_, dtype, size, _, _, _, _, grad]) => {
+                self.note_beyond(|| "a wrapper around tensors, of a class without behaviour".to_owned());
+                self.bodiless(dtype, size, grad)?
+            }
             (Rebuild::Nested, &[buffer, sizes, strides, offsets]) => {
                 self.nested(buffer, sizes, strides, offsets)?
             }
