@@ -1,6 +1,6 @@
 //! The functions of `torch._utils` that rebuild tensors.
 
-use super::fault::{Step, invalid, tensor as tensor_fault, unsupported};
+use super::fault::{Step, invalid, tensor as tensor_fault};
 use super::globals::Rebuild;
 use super::machine::Machine;
 use crate::Dtype;
