@@ -4,10 +4,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and damage files of their own")]
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod dump;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
