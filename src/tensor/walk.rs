@@ -41,6 +41,8 @@ const FREE_VISITS: usize = 1_000_000;
 const VISITS_PER_NODE: usize = 8;
 /// Bytes of a path that cost as much as one visit.
 const PATH_BYTES_PER_VISIT: usize = 64;
+/// Lengths of a tensor's shape that cost as much as one visit: who lists tensors copies them.
+const LENGTHS_PER_VISIT: usize = 8;
 /// Longer paths are refused: no reader has keys of that length, and each visit would copy them.
 const MAX_PATH_BYTES: usize = 64 << 10;
 /// A tuple that is a key is printed up to this many items.
@@ -84,7 +86,7 @@ impl Tree {
             if path.len() > MAX_PATH_BYTES {
                 return Err(WalkError::Path(MAX_PATH_BYTES));
             }
-            let cost = 1 + path.len() / PATH_BYTES_PER_VISIT;
+            let cost = 1 + path.len() / PATH_BYTES_PER_VISIT + self.node(id).weight();
             visits = visits.checked_sub(cost).ok_or(WalkError::Expansion(limit))?;
             set(&mut open, id, true);
             visit(&Leaf { path: &path, id, node: self.node(id), depth: lengths.len() - 1 });
@@ -192,6 +194,14 @@ enum Key {
 }
 
 impl Node {
+    /// What a visit costs beyond one.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.shape.len() / LENGTHS_PER_VISIT,
+            _ => 0,
+        }
+    }
+
     /// Returns the name of the value's type, as Python has it.
     pub fn type_name(&self) -> &str {
         match self {

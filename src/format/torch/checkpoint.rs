@@ -8,7 +8,7 @@ use crate::format::Flaw;
 use crate::format::read_vec;
 use crate::format::zip::{Entry, inflate_to_memory};
 use crate::io::ReadAt;
-use crate::record::{Code, Finding, Level, TensorInfo};
+use crate::record::{Code, Finding, Level, TensorInfo, first_few, quoted};
 use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError};
 
 /// A PyTorch checkpoint whose structure was read.
@@ -46,8 +46,8 @@ impl Checkpoint {
     /// The finding for a name outside the list.
     pub(crate) fn needs_trust(global: &str) -> Finding {
         let message = format!(
-            "it asks for '{}', which isn't on the list of safe names: unsafe to load elsewhere",
-            global.escape_debug()
+            "it asks for {}, which isn't on the list of safe names: unsafe to load elsewhere",
+            quoted(global)
         );
         Finding::incompatible(Code::NeedsTrust, Level::Load, message)
     }
@@ -178,10 +178,15 @@ fn swap(data: &mut [u8], dtype: Dtype) {
     }
 }
 
+/// The findings for names outside the list: the first few, since a pickle can hold a million of them.
+pub(super) fn unsafe_names(names: &[String]) -> Vec<Finding> {
+    let finding = |name: &String| Checkpoint::needs_trust(name);
+    first_few(names, finding, "names aren't on the list of safe ones")
+}
+
 /// What a user should know of a pickle that could be read.
 fn notes(pickle: &Pickle) -> Vec<Finding> {
-    let mut findings: Vec<_> =
-        pickle.unknown_globals.iter().map(|global| Checkpoint::needs_trust(global)).collect();
+    let mut findings = unsafe_names(&pickle.unknown_globals);
     for global in &pickle.allowed_globals {
         let message =
             format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());

@@ -18,7 +18,7 @@ use super::fault_finding;
 use super::pickle::{self, Fault, FaultKind, Pickle};
 use crate::format::{Flaw, read_vec};
 use crate::io::ReadAt;
-use crate::record::{Code, Finding, Level};
+use crate::record::{Code, Finding, Level, quoted};
 use crate::tensor::{Node, Storage, Tree};
 
 /// The magic number, as `LONG1` writes it.
@@ -148,7 +148,8 @@ fn locate(source: &dyn ReadAt, pickles: &Pickles) -> Result<(Vec<StorageData>, u
         let count = count.try_into().map_or(0, i64::from_le_bytes);
         let expected = storage.dtype.map_or(storage.bytes, |dtype| storage.bytes / (dtype.bits() / 8).max(1));
         if u64::try_from(count) != Ok(expected) {
-            let message = format!("storage '{key}' has {count} elements here, and {expected} in the pickle");
+            let message =
+                format!("storage {} has {count} elements here, and {expected} in the pickle", quoted(key));
             return Err(Finding::corrupted(Code::StorageSize, Level::Container, message)
                 .at_offset(at)
                 .into());

@@ -26,7 +26,7 @@ pub(crate) fn unsafe_names(bytes: &[u8], options: &ReadOptions) -> Vec<Finding> 
         Ok(pickle) => pickle.unknown_globals,
         Err(fault) => fault.unknown_globals,
     };
-    names.iter().map(|name| Checkpoint::needs_trust(name)).collect()
+    checkpoint::unsafe_names(&names)
 }
 
 /// Turns a pickle's fault into a finding.

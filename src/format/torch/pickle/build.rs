@@ -8,8 +8,9 @@ impl Machine<'_> {
     pub(super) fn build(&mut self, target: NodeId, state: NodeId) -> Step {
         let replaced = match self.node(target) {
             Node::Tensor(tensor) => {
-                let tensor = (**tensor).clone();
-                Some(Node::Tensor(Box::new(self.build_tensor(tensor, state)?)))
+                let (shape, tensor) = (tensor.shape.len(), tensor.clone());
+                self.budget.charge(shape)?;
+                Some(Node::Tensor(Box::new(self.build_tensor(*tensor, state)?)))
             }
             Node::Array(_) => Some(self.build_array(target, state)?),
             Node::ArrayDtype(_) => Some(self.build_array_dtype(target, state)?),

@@ -25,11 +25,14 @@ impl Machine<'_> {
             (Known::Encode, &[text, encoding]) => Node::Bytes(self.encode(text, Some(encoding))?),
             (Known::Size, []) => Node::Size(Vec::new()),
             (Known::Size, &[lengths]) => Node::Size(self.integers(lengths)?),
-            (Known::Device, &[name]) => Node::Device(self.text(name)?.into()),
+            (Known::Device, &[name]) => Node::Device(self.copied_text(name)?),
             (Known::Device, &[name, index]) => {
-                Node::Device(format!("{}:{}", self.text(name)?, self.integer(index)?).into())
+                let name = self.copied_text(name)?;
+                Node::Device(format!("{name}:{}", self.integer(index)?).into())
             }
-            (Known::GetLayout, &[name]) => Node::Layout(self.text(name)?.trim_start_matches("torch.").into()),
+            (Known::GetLayout, &[name]) => {
+                Node::Layout(self.copied_text(name)?.trim_start_matches("torch.").into())
+            }
             (Known::TensorClass | Known::Parameter, []) => {
                 Node::Tensor(Box::new(empty_tensor(known == Known::Parameter)))
             }
@@ -156,13 +159,6 @@ impl Machine<'_> {
     /// in files of before 1.6 a view of it, or a class: `("module", class, file, source)`.
     pub(super) fn persistent(&mut self, id: NodeId) -> Step {
         let Node::Tuple(items) = self.node(id) else { return invalid("a persistent id that is no tuple") };
-        // A module's class, with its source to be shown to people: it stands for the class.
-        if let [word, class, _, _] = *items.as_slice()
-            && self.is_word(word, "module")
-        {
-            self.push_id(class);
-            return Ok(());
-        }
         let (class, key, device, length, view) = match *items.as_slice() {
             [word, class, key, device, length] if self.is_word(word, "storage") => {
                 (class, key, device, length, None)
@@ -179,7 +175,8 @@ impl Machine<'_> {
         };
         let dtype = self.storage_class(class)?;
         let bytes = self.storage_bytes(dtype, length)?;
-        let storage = self.storage(self.text(key)?.to_owned(), dtype, bytes, device)?;
+        let key = self.copied_text(key)?.into_string();
+        let storage = self.storage(key, dtype, bytes, device)?;
         let storage = match view.map(|view| self.node(view)) {
             Some(Node::Tuple(view)) => match view.as_slice() {
                 &[key, offset, length] => self.storage_view(storage, dtype, key, offset, length)?,
@@ -221,25 +218,24 @@ impl Machine<'_> {
     /// Finds or adds a storage. The same key must mean the same storage wherever it is used: PyTorch
     /// would silently give every later use the first one's type. An empty one has nothing to confuse.
     fn storage(&mut self, key: String, dtype: Option<Dtype>, bytes: u64, device: NodeId) -> Step<StorageId> {
-        if let Some(&known) = self.storage_ids.get(&key)
+        let id = (None, key);
+        if let Some(&known) = self.storage_ids.get(&id)
             && let Some(storage) = self.storages.get(known.0 as usize)
-            && (storage.bytes, bytes) != (0, 0)
         {
-            if (storage.dtype, storage.bytes) != (dtype, bytes) {
-                return fault::tensor(format!("storage '{key}' is used with two types or sizes"));
+            if (storage.dtype, storage.bytes) == (dtype, bytes) {
+                return Ok(known);
             }
-            return Ok(known);
+            if (storage.bytes, bytes) != (0, 0) {
+                return fault::tensor(format!("storage '{}' is used with two types or sizes", id.1));
+            }
         }
         let device = match self.node(device) {
             Node::Text(device) => device.to_string(),
             Node::Bytes(device) => String::from_utf8_lossy(device).into_owned(),
             _ => return invalid("a storage's device is no string"),
         };
-        self.budget.charge(device.len() + key.len())?;
-        let id = StorageId(u32::try_from(self.storages.len()).unwrap_or(u32::MAX));
-        self.storage_ids.insert(key.clone(), id);
-        self.storages.push(Storage { key, dtype, bytes, device, part_of: None });
-        Ok(id)
+        let storage = Storage { key: id.1.clone(), dtype, bytes, device, part_of: None };
+        self.add_storage(id, storage)
     }
 
     fn storage_view(
@@ -252,10 +248,13 @@ impl Machine<'_> {
     ) -> Step<StorageId> {
         let start = self.storage_bytes(dtype, offset)?;
         let bytes = self.storage_bytes(dtype, length)?;
-        // A view's key lives beside the storages' keys, and names the whole it is a part of.
-        let key = format!("{}#{}", self.text(key)?, whole.0);
-        if let Some(&known) = self.storage_ids.get(&key) {
-            return Ok(known);
+        // A view's key names a part of its whole: it can't be taken for the key of a storage.
+        let id = (Some(whole), self.copied_text(key)?.into_string());
+        if let Some(&known) = self.storage_ids.get(&id) {
+            let same = self.storages.get(known.0 as usize).is_some_and(|view| {
+                (view.dtype, view.bytes, view.part_of) == (dtype, bytes, Some((whole, start)))
+            });
+            return if same { Ok(known) } else { fault::tensor("a view of a storage is used as two") };
         }
         let Some(storage) = self.storages.get(whole.0 as usize) else {
             return invalid("a view of no storage");
@@ -264,14 +263,29 @@ impl Machine<'_> {
             return fault::tensor(format!("a view reaches past the end of storage '{}'", storage.key));
         }
         let view = Storage { bytes, part_of: Some((whole, start)), ..storage.clone() };
+        self.add_storage(id, view)
+    }
+
+    /// Adds a storage under its key. Charged: naming one anew takes a pickle four bytes, and a storage
+    /// a hundred and more.
+    fn add_storage(&mut self, key: (Option<StorageId>, String), storage: Storage) -> Step<StorageId> {
+        let texts = key.1.len() + storage.key.len() + storage.device.len();
+        self.budget.charge(size_of::<Storage>() + texts)?;
         let id = StorageId(u32::try_from(self.storages.len()).unwrap_or(u32::MAX));
-        self.budget.charge(key.len())?;
         self.storage_ids.insert(key, id);
-        self.storages.push(view);
+        self.storages.push(storage);
         Ok(id)
     }
 
     // Arguments.
+
+    /// Copies a string, at the cost of its length: a pickle can give the same long one to a million
+    /// calls.
+    pub(super) fn copied_text(&mut self, id: NodeId) -> Step<Box<str>> {
+        let length = self.text(id)?.len();
+        self.budget.charge(length)?;
+        Ok(self.text(id)?.into())
+    }
 
     pub(super) fn integer(&self, id: NodeId) -> Step<i64> {
         match self.node(id) {

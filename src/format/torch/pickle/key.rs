@@ -14,6 +14,8 @@ const MAX_KEY_DEPTH: usize = 16;
 /// What all keys together may have parts, for each node of the tree: tuples can share parts.
 const PARTS_PER_NODE: usize = 8;
 const FREE_PARTS: usize = 1 << 16;
+/// A string costs a part for each so many bytes, since it is hashed; a `torch.Size` one for each length.
+const BYTES_PER_PART: usize = 64;
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'a> {
@@ -33,8 +35,12 @@ enum Key<'a> {
 }
 
 /// Settles every map and set.
-pub(super) fn settle(nodes: &mut [Node]) -> Step {
-    let mut parts = nodes.len().saturating_mul(PARTS_PER_NODE).saturating_add(FREE_PARTS);
+///
+/// `bytes` is the length of the pickle. It and the number of nodes bound the work: keys are hashed, and
+/// a pickle can use the same long one in a million maps.
+pub(super) fn settle(nodes: &mut [Node], bytes: usize) -> Step {
+    let parts = nodes.len().saturating_mul(PARTS_PER_NODE).saturating_add(FREE_PARTS);
+    let mut parts = parts.saturating_add(bytes / 8);
     for index in 0..nodes.len() {
         let settled = match nodes.get(index) {
             Some(Node::Map(_, Some(map))) => Settled::Map(settle_map(nodes, &map.entries, &mut parts)?),
@@ -94,11 +100,11 @@ fn make<'a>(nodes: &'a [Node], id: NodeId, depth: usize, parts: &mut usize) -> S
     if depth > MAX_KEY_DEPTH {
         return too_complex("a key is a deeply nested tuple");
     }
-    *parts = match parts.checked_sub(1) {
+    let Some(node) = nodes.get(id.0 as usize) else { return invalid("no such value") };
+    *parts = match parts.checked_sub(1 + weight(node)) {
         Some(left) => left,
         None => return too_complex("keys share their parts too often"),
     };
-    let Some(node) = nodes.get(id.0 as usize) else { return invalid("no such value") };
     Ok(match node {
         Node::None => Key::None,
         Node::Bool(value) => Key::Integer((*value).into()),
@@ -123,6 +129,19 @@ fn make<'a>(nodes: &'a [Node], id: NodeId, depth: usize, parts: &mut usize) -> S
         }
         _ => Key::Identity(id),
     })
+}
+
+/// What a key costs beyond one part.
+fn weight(node: &Node) -> usize {
+    match node {
+        Node::Text(text) => text.len() / BYTES_PER_PART,
+        Node::BigInt(bytes) | Node::SurrogateText(bytes) | Node::Bytes(bytes) => bytes.len() / BYTES_PER_PART,
+        Node::Device(name) | Node::Layout(name) | Node::QScheme(name) | Node::Global(name) => {
+            name.len() / BYTES_PER_PART
+        }
+        Node::Size(lengths) => lengths.len(),
+        _ => 0,
+    }
 }
 
 /// A float that is an integer equals that integer; a NaN equals nothing, itself included.

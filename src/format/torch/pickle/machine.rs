@@ -11,6 +11,9 @@ use crate::format::cursor::Cursor;
 use crate::format::torch::ReadOptions;
 use crate::tensor::{Map, Node, NodeId, Object, Storage, StorageId, Tree};
 
+/// The most that a fault's message repeats of the file.
+const MAX_MESSAGE_BYTES: usize = 400;
+
 /// A pickle that was read.
 #[derive(Debug)]
 pub struct Pickle {
@@ -50,9 +53,27 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Pickle, Fault> {
         }),
         Err(Wrong(kind, message)) => {
             let unknown_globals = machine.unknown.into_iter().collect();
-            Err(Fault { kind, message, offset: machine.at as u64, unknown_globals })
+            Err(Fault { kind, message: plain(&message), offset: machine.at as u64, unknown_globals })
         }
     }
+}
+
+/// Returns a message as a terminal may show it: names in it come from the file, at any length and with
+/// any characters.
+fn plain(message: &str) -> String {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+    let mut plain = String::with_capacity(end);
+    for character in message.get(..end).unwrap_or_default().chars() {
+        if character.is_control() {
+            plain.extend(character.escape_debug());
+        } else {
+            plain.push(character);
+        }
+    }
+    if end < message.len() {
+        plain.push('…');
+    }
+    plain
 }
 
 /// Nodes that every tree has: shared, so that small values cost nothing.
@@ -68,7 +89,8 @@ pub(super) struct Machine<'a> {
     options: &'a ReadOptions,
     pub(super) nodes: Vec<Node>,
     pub(super) storages: Vec<Storage>,
-    pub(super) storage_ids: HashMap<String, StorageId>,
+    /// By key; for a view, by the storage that it is a part of as well.
+    pub(super) storage_ids: HashMap<(Option<StorageId>, String), StorageId>,
     pub(super) budget: Budget,
     stack: Vec<NodeId>,
     marks: Vec<usize>,
@@ -109,7 +131,7 @@ impl<'a> Machine<'a> {
             }
             if opcode == Opcode::Stop {
                 let root = self.pop()?;
-                key::settle(&mut self.nodes)?;
+                key::settle(&mut self.nodes, self.cursor.position())?;
                 return Ok(root);
             }
             self.step(opcode)?;
@@ -331,6 +353,8 @@ impl<'a> Machine<'a> {
     }
 
     fn push_global(&mut self, name: String) -> Step {
+        // `STACK_GLOBAL` takes its two strings from wherever they are: one byte copies both.
+        self.budget.charge(name.len())?;
         if let Some(known) = globals::lookup(&name) {
             if !known.in_torch() {
                 self.note_beyond(|| format!("the global '{name}'"));

@@ -23,6 +23,8 @@ mod numpy;
 mod opcode;
 mod rebuild;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use fault::{Fault, FaultKind};

@@ -20,7 +20,7 @@ impl Machine<'_> {
                     data: ArrayData::Missing,
                 }))
             }
-            (ArrayGlobal::Dtype, &[name, ..]) => Node::ArrayDtype(self.text(name)?.into()),
+            (ArrayGlobal::Dtype, &[name, ..]) => Node::ArrayDtype(self.copied_text(name)?),
             (ArrayGlobal::Scalar, &[dtype, value]) => {
                 let dtype = self.array_dtype(dtype)?;
                 self.array(dtype, Vec::new(), false, true, value)?
@@ -66,7 +66,9 @@ impl Machine<'_> {
             Some(&metadata) => self.time_unit(metadata)?,
             None => String::new(),
         };
-        Ok(Node::ArrayDtype(format!("{order}{name}{unit}").into()))
+        let whole = format!("{order}{name}{unit}");
+        self.budget.charge(whole.len())?;
+        Ok(Node::ArrayDtype(whole.into()))
     }
 
     /// The unit of a time, as NumPy prints it: `[ns]`, `[25s]`; empty for other dtypes. It stands in

@@ -124,10 +124,12 @@ impl Machine<'_> {
     }
 
     /// `requires_grad`, and the lazy conjugation and negation of complex tensors.
-    fn with_metadata(&self, mut tensor: Tensor, grad: NodeId, metadata: Option<NodeId>) -> Step<Tensor> {
+    fn with_metadata(&mut self, mut tensor: Tensor, grad: NodeId, metadata: Option<NodeId>) -> Step<Tensor> {
         tensor.requires_grad = self.truth(grad)?;
         if let Some(Node::Map(_, Some(map))) = metadata.map(|metadata| self.node(metadata)) {
-            for &(key, value) in &map.entries {
+            let entries = map.entries.clone();
+            self.budget.charge(entries.len())?;
+            for (key, value) in entries {
                 match self.text(key)? {
                     "conj" => tensor.conjugated = self.truth(value)?,
                     "neg" => tensor.negated = self.truth(value)?,
