@@ -186,8 +186,9 @@ pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, Mal
     while !cursor.rest().is_empty() {
         let (Some(id), Some(length)) = (cursor.u16(), cursor.u16()) else { return Err(MalformedExtra) };
         let content = cursor.take(length.into()).ok_or(MalformedExtra)?;
-        if id == wanted {
-            found = Some(content);
+        // Of two, one reader would take the first and another the last.
+        if id == wanted && found.replace(content).is_some() {
+            return Err(MalformedExtra);
         }
     }
     Ok(found)
@@ -197,6 +198,11 @@ pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, Mal
 pub(super) fn check_names(entries: &[Entry]) -> Result<(), Finding> {
     let mut seen: HashMap<String, &str> = HashMap::with_capacity(entries.len());
     for entry in entries {
+        if entry.name.contains('\0') {
+            let message = "the name has a zero byte: some readers take it for the name's end";
+            let finding = Finding::incompatible(Code::Ambiguous, Level::Container, message);
+            return Err(finding.at_record(&entry.name));
+        }
         let Some(first) = seen.insert(entry.name.to_ascii_lowercase(), &entry.name) else { continue };
         let message = if first == entry.name {
             "two entries have this name: readers differ in which one they take".to_owned()
