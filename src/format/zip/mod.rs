@@ -21,6 +21,8 @@ mod inflate;
 mod layout;
 mod local;
 mod tail;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use crate::format::Flaw;
 use crate::io::ReadAt;
