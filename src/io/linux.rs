@@ -2,11 +2,12 @@
 //!
 //! A block is first asked for with `RWF_NOWAIT`, which hands over what the page cache holds and never
 //! waits for the device. The rest is read with `O_DIRECT`: at the device's full speed, without the copy
-//! and without pushing other people's pages out of the cache. Measured on an EPYC with two cores, GB/s
-//! with CRC-32: cached 15 on one thread and 28 on two (a mapping reaches 33 and 38, but a file that is
-//! truncated meanwhile would kill the process, which no limit on the answer's speed is worth: Python's
-//! `zipfile` reaches 3); cold 3.5–3.7, as a direct read without checksums, where reading through the
-//! cache reaches 3.0.
+//! and without pushing other people's pages out of the cache. Measured with CRC-32 on an EPYC with two
+//! cores, behind a hypervisor: cached 14 GB/s on one thread and 28 on two; cold 2.8–3.1, as the same
+//! direct reads without a checksum.
+//!
+//! A mapping of the file would reach 33 and 38 GB/s cached. But truncating a mapped file kills the process
+//! that reads it, and a training job that saves in place does just that.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
@@ -20,16 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
+use super::buffer::with_direct_buffer;
 use super::scan::ReadSpan;
-
-/// How much is copied out of the page cache before it is checksummed, in bytes: as much as stays in a
-/// core's second-level cache. Measured with CRC-32 on two threads: 64 KiB 21 GB/s, 256 KiB 21, 512 KiB
-/// 24, 1 MiB 28, 4 MiB 29.
-const CACHED_READ_BYTES: u64 = 1 << 20;
 
 /// How much of a block is asked of the page cache first, in bytes. A miss makes the kernel begin to read
 /// as much as was asked for: with 1 MiB, verifying a cold file took a tenth longer.
-const CACHE_PROBE_BYTES: u64 = 4 << 10;
+const CACHE_PROBE_BYTES: usize = 4 << 10;
 
 /// The least that is worth a direct read, in bytes. Below, the kernel's readahead does as well, and
 /// leaves small files in the cache for whoever loads them next.
@@ -82,7 +79,7 @@ impl ReadSpan for FileReader {
             self.learn(start == span.end);
         }
         if span.end - start >= MIN_DIRECT_BYTES && !self.cache_unknown.load(Relaxed) {
-            start = self.read_direct(start..span.end, buffer, feed)?;
+            start = with_direct_buffer(|buffer| self.read_direct(start..span.end, buffer, feed))?;
         }
         self.read_buffered(start..span.end, buffer, feed)
     }
@@ -130,15 +127,15 @@ impl FileReader {
         feed: &mut dyn FnMut(u64, &[u8]),
     ) -> io::Result<u64> {
         let mut at = span.start;
-        let mut most = CACHE_PROBE_BYTES;
+        let mut most = CACHE_PROBE_BYTES.min(buffer.len());
         while at < span.end {
-            let chunk = prefix(buffer, most, span.end - at);
+            let chunk = prefix(buffer.split_at_mut(most).0, span.end - at);
             match preadv2(&self.file, &mut [IoSliceMut::new(chunk)], at, ReadWriteFlags::NOWAIT) {
                 Ok(0) | Err(Errno::AGAIN) => break,
                 Ok(count) => {
                     feed(at, chunk.split_at(count).0);
                     at += count as u64;
-                    most = CACHED_READ_BYTES;
+                    most = buffer.len();
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
@@ -164,7 +161,7 @@ impl FileReader {
         let Some(file) = self.direct() else { return Ok(span.start) };
         let lead = (span.start % DIRECT_ALIGNMENT) as usize;
         let start = span.start - lead as u64;
-        let aligned = prefix(buffer, u64::MAX, span.end.next_multiple_of(DIRECT_ALIGNMENT) - start);
+        let aligned = prefix(buffer, span.end.next_multiple_of(DIRECT_ALIGNMENT) - start);
         let count = match file.read_at(aligned, start) {
             Ok(count) => count as u64,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -179,7 +176,7 @@ impl FileReader {
         if end <= span.start {
             return Ok(span.start);
         }
-        let (_, wanted) = prefix(buffer, u64::MAX, end - start).split_at(lead);
+        let (_, wanted) = prefix(buffer, end - start).split_at(lead);
         feed(span.start, wanted);
         Ok(end)
     }
@@ -193,7 +190,7 @@ impl FileReader {
     ) -> io::Result<()> {
         let mut at = span.start;
         while at < span.end {
-            let chunk = prefix(buffer, CACHED_READ_BYTES, span.end - at);
+            let chunk = prefix(buffer, span.end - at);
             self.file.read_exact_at(chunk, at)?;
             feed(at, chunk);
             at += chunk.len() as u64;
@@ -220,9 +217,9 @@ impl FileReader {
     }
 }
 
-/// Returns the first bytes of `buffer`: as many as each of the two lengths allows.
-fn prefix(buffer: &mut [u8], most: u64, wanted: u64) -> &mut [u8] {
-    let len = usize::try_from(most.min(wanted)).unwrap_or(usize::MAX).min(buffer.len());
+/// Returns the first bytes of `buffer`: all that are wanted, or all that there are.
+fn prefix(buffer: &mut [u8], wanted: u64) -> &mut [u8] {
+    let len = usize::try_from(wanted).unwrap_or(usize::MAX).min(buffer.len());
     buffer.split_at_mut(len).0
 }
 
@@ -237,7 +234,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::io::buffer::with_buffer;
+    use crate::io::buffer::with_copy_buffer;
     use crate::io::plan::BLOCK_BYTES;
 
     /// A file of 4 MiB and a bit in `directory`: no multiple of any block.
@@ -277,7 +274,7 @@ mod tests {
     /// Collects what a read feeds, and holds that it is in order and without gaps.
     fn collect(start: u64, read: impl FnOnce(&mut [u8], &mut dyn FnMut(u64, &[u8]))) -> Vec<u8> {
         let mut all = Vec::new();
-        with_buffer(|buffer| {
+        with_copy_buffer(|buffer| {
             read(buffer, &mut |offset, bytes| {
                 assert_eq!(offset, start + all.len() as u64);
                 all.extend_from_slice(bytes);
@@ -337,8 +334,9 @@ mod tests {
             return;
         }
         for span in spans(content.len() as u64) {
-            let bytes = collect(span.start, |buffer, feed| {
-                assert_eq!(reader.read_direct(span.clone(), buffer, feed).unwrap(), span.end);
+            let bytes = collect(span.start, |_, feed| {
+                let end = with_direct_buffer(|buffer| reader.read_direct(span.clone(), buffer, feed));
+                assert_eq!(end.unwrap(), span.end);
             });
             assert!(bytes == content[span.start as usize..span.end as usize], "{span:?}");
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::digest::Crc32;
 
-/// The length of a window and of a buffer, in bytes. Measured cold: 1 MiB reads reach a third to a half
+/// The length of a window and of a direct read, in bytes. Measured cold: 1 MiB reads reach a third to a half
 /// of the device, 4 MiB all of it, 16 MiB no more.
 pub(super) const BLOCK_BYTES: usize = 4 << 20;
 

@@ -7,9 +7,6 @@ use std::path::Path;
 
 use super::scan::ReadSpan;
 
-/// How much is read before it is checksummed, in bytes: as much as stays in a core's cache.
-const READ_BYTES: u64 = 1 << 20;
-
 /// Opens a file read-only, such that it can't hang on what isn't a regular file.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -72,7 +69,7 @@ impl ReadSpan for FileReader {
     ) -> io::Result<()> {
         let mut at = span.start;
         while at < span.end {
-            let len = usize::try_from(READ_BYTES.min(span.end - at)).unwrap_or(usize::MAX);
+            let len = usize::try_from(span.end - at).unwrap_or(usize::MAX);
             let chunk = buffer.split_at_mut(len.min(buffer.len())).0;
             read_exact_at(&self.file, chunk, at)?;
             feed(at, chunk);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::ReadAt;
-use super::buffer::with_buffer;
+use super::buffer::with_copy_buffer;
 use super::plan::{self, Block};
 use crate::digest::Crc32;
 
@@ -106,7 +106,8 @@ impl ScanSource for Vec<u8> {
     }
 }
 
-/// Reads one span of a file through a buffer, and feeds it on in order: offset and bytes.
+/// Reads one span of a file, and feeds it on in order: offset and bytes. The buffer is for copies out of
+/// the page cache: small.
 pub(super) trait ReadSpan: Sync {
     fn read_span(
         &self,
@@ -127,7 +128,7 @@ pub(super) fn scan(
     let mut blocks = plan::cut(ranges);
     let threads = worthwhile_threads(&blocks, options.threads);
     let queue = Mutex::new(blocks.iter_mut());
-    let work = || with_buffer(|buffer| drain(&queue, reader, buffer, options));
+    let work = || with_copy_buffer(|buffer| drain(&queue, reader, buffer, options));
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let own = work();

@@ -1,0 +1,130 @@
+//! What the machine can do at most, by the same system calls that `ckpt` uses and nothing else.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::hint::black_box;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use ckpt::digest::Crc32;
+use rustix::fs::OFlags;
+use rustix::mm::{Advice, madvise};
+
+const BLOCK: usize = 4 << 20;
+const CACHED_READ: usize = 1 << 20;
+const HUGE_PAGE: usize = 2 << 20;
+const BUFFERS: usize = 16;
+
+/// A thread's part: the offset of a block, its length, and a buffer.
+type Work<'a> = &'a (dyn Fn(u64, usize, &mut [u8]) -> io::Result<()> + Sync);
+
+/// Copies the page cache, [`CACHED_READ`] bytes at a time.
+pub(super) fn read_cached(path: &Path, threads: usize) -> io::Result<(f64, u64)> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let seconds = share(threads, len, Turns::Last, &|offset, wanted, buffer| {
+        let mut at = offset;
+        let end = offset + wanted as u64;
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(BLOCK).min(CACHED_READ);
+            file.read_exact_at(buffer.split_at_mut(most).0, at)?;
+            at += most as u64;
+        }
+        Ok(())
+    })?;
+    Ok((seconds, len))
+}
+
+/// Reads around the page cache, [`BLOCK`] bytes at a time: into [`BUFFERS`] in turn, as `ckpt` does, or
+/// into the one buffer that the thread used last, which no check could do that looks at the bytes.
+pub(super) fn read_direct(path: &Path, threads: usize, turns: Turns) -> io::Result<(f64, u64)> {
+    let flags = OFlags::DIRECT.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let len = file.metadata()?.len();
+    let seconds = share(threads, len, turns, &|offset, _, buffer| file.read_at(buffer, offset).map(drop))?;
+    Ok((seconds, len))
+}
+
+/// Checksums memory that no cache holds: as many bytes as the file at `path` has.
+pub(super) fn crc_of_memory(path: &Path, threads: usize) -> io::Result<(f64, u64)> {
+    static MEMORY: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    const MEMORY_BYTES: usize = 256 << 20;
+    let len = std::fs::metadata(path)?.len();
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.resize(MEMORY_BYTES, 0x5A);
+    let memory = memory.as_slice();
+    let seconds = share(threads, len, Turns::Last, &|offset, wanted, _| {
+        let start = usize::try_from(offset % MEMORY_BYTES as u64).unwrap_or(0);
+        black_box(Crc32::of(memory.split_at(start).1.split_at(wanted).0));
+        Ok(())
+    })?;
+    Ok((seconds, len))
+}
+
+/// Shares the blocks of `len` bytes among threads, and returns the seconds from start to end.
+fn share(threads: usize, len: u64, turns: Turns, work: Work<'_>) -> io::Result<f64> {
+    let next = AtomicU64::new(0);
+    let part = || loop {
+        let offset = next.fetch_add(BLOCK as u64, Relaxed);
+        if offset >= len {
+            return Ok(());
+        }
+        let wanted = usize::try_from(len - offset).unwrap_or(BLOCK).min(BLOCK);
+        let mut buffer = idle().pop_front().unwrap_or_else(Buffer::new);
+        work(offset, wanted, buffer.bytes())?;
+        match turns {
+            Turns::All => idle().push_back(buffer),
+            Turns::Last => idle().push_front(buffer),
+        }
+    };
+    let missing = BUFFERS.saturating_sub(idle().len());
+    idle().extend((0..missing).map(|_| Buffer::new()));
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let others: Vec<_> = (0..threads).map(|_| scope.spawn(part)).collect();
+        others
+            .into_iter()
+            .try_for_each(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))
+    })?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Which buffer comes next.
+#[derive(Clone, Copy)]
+pub(super) enum Turns {
+    /// The one used longest ago.
+    All,
+    /// The one used last.
+    Last,
+}
+
+/// A buffer on huge pages, kept from one timing to the next.
+struct Buffer(Vec<u8>);
+
+fn idle() -> MutexGuard<'static, VecDeque<Buffer>> {
+    static IDLE: Mutex<VecDeque<Buffer>> = Mutex::new(VecDeque::new());
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Buffer {
+    #[expect(unsafe_code, reason = "the kernel offers the advice by address")]
+    fn new() -> Self {
+        let mut buffer = Self(vec![0; BLOCK + HUGE_PAGE]);
+        let bytes = buffer.bytes();
+        // SAFETY: the range is that of a live, exclusively borrowed slice, and the advice changes how the
+        // kernel backs the pages, never what they hold.
+        let _ = unsafe { madvise(bytes.as_mut_ptr().cast(), bytes.len(), Advice::LinuxHugepage) };
+        bytes.fill(1);
+        buffer
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        let start = self.0.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
+        self.0.split_at_mut(start).1.split_at_mut(BLOCK).0
+    }
+}

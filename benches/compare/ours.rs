@@ -1,0 +1,108 @@
+//! The Rust half of the comparison: `compare.py` starts it once and asks it for one timing at a time.
+//!
+//! A line of standard input is `{"task": "verify-load", "path": "model.pt", "threads": 2}`, and its
+//! answer is `{"seconds": 0.05, "bytes": 1073755583, "said": "valid"}`. One process, so that what is
+//! measured is the work and neither the start nor the first touch of the buffers.
+
+#![expect(clippy::print_stdout, reason = "the answers go there")]
+
+use std::error::Error;
+use std::io::{self, BufRead as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ckpt::io::{FileSource, ReadAt as _, ScanOptions, ScanSource as _};
+use ckpt::{Level, VerifyOptions, verify};
+use serde::{Deserialize, Serialize};
+
+#[cfg(target_os = "linux")]
+mod limits;
+
+/// What `compare.py` asks for.
+#[derive(Deserialize)]
+struct Request {
+    task: Task,
+    path: PathBuf,
+    threads: usize,
+}
+
+/// The tasks that can be timed.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Task {
+    /// `ckpt::verify` at level `load`.
+    VerifyLoad,
+    /// `ckpt::verify` at level `container`.
+    VerifyContainer,
+    /// The checksum of the whole file, as one range.
+    Scan,
+    /// The limit: the page cache is copied, and nothing done with it.
+    ReadCached,
+    /// The limit: direct reads into the buffers that `ckpt` would use, and nothing done with them.
+    ReadDirect,
+    /// The limit: direct reads into one buffer a thread, over and over.
+    ReadDirectInPlace,
+    /// The limit: as many bytes as the file has are checksummed in memory.
+    Crc,
+}
+
+/// What is answered.
+#[derive(Serialize)]
+struct Answer {
+    seconds: f64,
+    bytes: u64,
+    said: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for line in io::stdin().lock().lines() {
+        let answer = run(&serde_json::from_str(&line?)?)?;
+        println!("{}", serde_json::to_string(&answer)?);
+    }
+    Ok(())
+}
+
+fn run(request: &Request) -> Result<Answer, Box<dyn Error>> {
+    let Request { task, path, threads } = request;
+    match task {
+        Task::VerifyLoad => Ok(time_verify(path, Level::Load, *threads)),
+        Task::VerifyContainer => Ok(time_verify(path, Level::Container, *threads)),
+        Task::Scan => Ok(time_scan(path, *threads)?),
+        _ => time_limit(*task, path, *threads),
+    }
+}
+
+fn time_verify(path: &Path, level: Level, threads: usize) -> Answer {
+    let mut options = VerifyOptions::default().with_level(level);
+    options.threads = threads;
+    let start = Instant::now();
+    let report = verify(path, &options);
+    let seconds = start.elapsed().as_secs_f64();
+    Answer { seconds, bytes: report.bytes, said: report.verdict.to_string() }
+}
+
+fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
+    let start = Instant::now();
+    let source = FileSource::open(path)?;
+    let whole = 0..source.len();
+    let sums = source.checksum(&[whole], &ScanOptions::default().with_threads(threads))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let said = sums.first().map(|sum| format!("{:08x}", sum.value())).unwrap_or_default();
+    Ok(Answer { seconds, bytes: source.len(), said })
+}
+
+#[cfg(target_os = "linux")]
+fn time_limit(task: Task, path: &Path, threads: usize) -> Result<Answer, Box<dyn Error>> {
+    let (seconds, bytes) = match task {
+        Task::ReadCached => limits::read_cached(path, threads)?,
+        Task::ReadDirect => limits::read_direct(path, threads, limits::Turns::All)?,
+        Task::ReadDirectInPlace => limits::read_direct(path, threads, limits::Turns::Last)?,
+        _ => limits::crc_of_memory(path, threads)?,
+    };
+    Ok(Answer { seconds, bytes, said: String::new() })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn time_limit(_task: Task, _path: &Path, _threads: usize) -> Result<Answer, Box<dyn Error>> {
+    Err("the limits are measured on Linux only".into())
+}
