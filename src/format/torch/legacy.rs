@@ -67,7 +67,7 @@ pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Fl
     let mut values = pickles.values;
     if values.tree.storages().iter().any(|storage| storage.dtype.is_none()) {
         // PyTorch 2.13 writes these, and fails when it reads them.
-        values.beyond_torch.get_or_insert_with(|| "an untyped storage in the old format".to_owned());
+        values.beyond_torch = Some("an untyped storage in the old format".to_owned());
     }
     let mut checkpoint = Checkpoint::new(values, data, false);
     if end < source.len() {
@@ -94,18 +94,39 @@ impl Pickles {
             at += usize::try_from(pickle.bytes).unwrap_or(usize::MAX);
             Ok(pickle)
         };
-        next()?;
-        let protocol = next()?.tree;
-        if protocol.node(protocol.root()) != &Node::Int(PROTOCOL) {
+        let (magic, protocol, system) = (next()?, next()?, next()?);
+        let (mut values, keys) = (next()?, next()?);
+        if !matches!(root(&magic), Node::BigInt(number) if MAGIC.ends_with(number)) {
+            return Err(fault(0, "the magic number is another".to_owned()));
+        }
+        if root(&protocol) != &Node::Int(PROTOCOL) {
             return Err(fault(at, format!("the protocol isn't {PROTOCOL}")));
         }
-        next()?;
-        let values = next()?;
-        let keys = next()?.tree;
-        let keys =
-            texts(&keys).ok_or_else(|| fault(at, "the list of storages is no list of strings".to_owned()))?;
-        Ok(Self { values, keys, bytes: at as u64 })
+        let Some(names) = texts(&keys.tree) else {
+            return Err(fault(at, "the list of storages is no list of strings".to_owned()));
+        };
+        for other in [magic, protocol, system, keys] {
+            add_names(&mut values, other);
+        }
+        Ok(Self { values, keys: names, bytes: at as u64 })
     }
+}
+
+fn root(pickle: &Pickle) -> &Node {
+    pickle.tree.node(pickle.tree.root())
+}
+
+/// Takes up what another of the five pickles asks for: whoever loads the file executes them all.
+fn add_names(values: &mut Pickle, other: Pickle) {
+    for (all, more) in [
+        (&mut values.unknown_globals, other.unknown_globals),
+        (&mut values.allowed_globals, other.allowed_globals),
+    ] {
+        all.extend(more);
+        all.sort_unstable();
+        all.dedup();
+    }
+    values.beyond_torch = values.beyond_torch.take().or(other.beyond_torch);
 }
 
 fn fault(at: usize, message: String) -> Fault {

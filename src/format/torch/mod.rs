@@ -10,6 +10,8 @@ pub mod legacy;
 mod options;
 pub mod pickle;
 mod tar;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{Checkpoint, StorageData};
 pub use options::ReadOptions;
