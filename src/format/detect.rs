@@ -122,3 +122,83 @@ fn looks_like_pickle(head: &[u8], len: u64) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(bytes: &[u8]) -> FormatKind {
+        detect(&bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn beginnings_decide() {
+        for (bytes, expected) in [
+            (&b""[..], FormatKind::Empty),
+            (b"PK\x03\x04rest", FormatKind::Zip),
+            (b"PK\x05\x06rest", FormatKind::Zip),
+            (b"7z\xbc\xaf\x27\x1c\0\x04", FormatKind::SevenZip),
+            (b"\x1f\x8b\x08\0", FormatKind::Gzip),
+            (b"\x28\xb5\x2f\xfd\0", FormatKind::Zstd),
+            (b"\x89HDF\r\n\x1a\n\0", FormatKind::Hdf5),
+            (b"GGUF\x03\0\0\0", FormatKind::Gguf),
+            (b"\x93NUMPY\x01\0v\0{'descr': '<f8'}", FormatKind::Npy),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", FormatKind::GitLfsPointer),
+            (b"\x02\0\0\0\0\0\0\0{}", FormatKind::Safetensors),
+            (b"\n <!DOCTYPE HTML><html>", FormatKind::Html),
+            (b"<html lang=en>", FormatKind::Html),
+            (b"<head>", FormatKind::Html),
+            (b"{\"error\": 404}", FormatKind::Json),
+            (b"[1, 2]", FormatKind::Json),
+            (b"\x80\x02}q\x00.", FormatKind::Pickle),
+            (b"(dp0\nS'a'\nI1\ns.", FormatKind::Pickle),
+            (b"cposix\nsystem\n(S'id'\ntR.", FormatKind::Pickle),
+            (b"}q\x00.", FormatKind::Pickle),
+            (b"I1\n.", FormatKind::Pickle),
+            (b"Step 1: loss 2.5\n", FormatKind::Unknown),
+            (b"chapter one", FormatKind::Unknown),
+            (b"\x7fELF", FormatKind::Unknown),
+        ] {
+            assert_eq!(kind(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    /// A safetensors header's length can be the first bytes of a pickle, or those of a gzip stream.
+    #[test]
+    fn a_header_is_looked_for_before_a_pickle() {
+        let mut bytes = 0x0280_u64.to_le_bytes().to_vec();
+        bytes.extend(b"{\"__metadata__\":{}}");
+        bytes.resize(8 + 0x0280, b' ');
+        assert_eq!(kind(&bytes), FormatKind::Safetensors);
+    }
+
+    #[test]
+    fn zeros_at_both_ends_are_zeros() {
+        assert_eq!(kind(&[0; 100]), FormatKind::Zeros);
+        let mut bytes = vec![0; 300_000];
+        assert_eq!(kind(&bytes), FormatKind::Zeros);
+        bytes[150_000] = 1;
+        assert_eq!(kind(&bytes), FormatKind::Zeros, "the middle isn't looked at");
+        bytes[299_999] = 1;
+        assert_eq!(kind(&bytes), FormatKind::Unknown);
+    }
+
+    #[test]
+    fn an_archive_without_its_beginning_has_its_end() {
+        let mut bytes = vec![0x55; 100];
+        bytes.extend(b"PK\x05\x06");
+        bytes.extend([0; 18]);
+        assert_eq!(kind(&bytes), FormatKind::Zip);
+    }
+
+    #[test]
+    fn a_short_file_may_be_the_beginning_of_something() {
+        assert_eq!(beginning_of(b"P"), Some(FormatKind::Zip));
+        assert_eq!(beginning_of(b"\x80\x02\x8a"), Some(FormatKind::TorchLegacy));
+        assert_eq!(beginning_of(b"GGU"), Some(FormatKind::Gguf));
+        assert_eq!(beginning_of(b""), None);
+        assert_eq!(beginning_of(b"GGUF"), None, "whole");
+        assert_eq!(beginning_of(b"GGX"), None);
+        assert_eq!(kind(b"\x80\x02"), FormatKind::Unknown, "no pickle yet");
+    }
+}

@@ -7,6 +7,8 @@
 
 mod layout;
 mod node;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 
