@@ -1,3 +1,4 @@
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The content of a completion marker (`model.pt.done`), where it has any.
@@ -20,13 +21,18 @@ pub struct Seal {
     pub bytes: u64,
 }
 
+/// Reads a JSON object. A list would do for `serde` as well, and `[1]` says nothing of a size.
+fn parse_map<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
+    if text.trim_ascii_start().starts_with(b"{") { serde_json::from_slice(text).ok() } else { None }
+}
+
 impl Marker {
     /// The suffix added to the checkpoint's file name.
     pub const SUFFIX: &str = ".done";
 
     /// Reads a marker's text; `None` where it carries no facts.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+        parse_map(text)
     }
 }
 
@@ -36,6 +42,6 @@ impl Seal {
 
     /// Reads a seal's text; `None` where it isn't one.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+        parse_map(text)
     }
 }
