@@ -62,6 +62,7 @@ impl TorchArchive {
         let mut this = Self { kind, archive, folder, metadata: BTreeMap::new() };
         if kind == FormatKind::TorchZip {
             this.check_folder()?;
+            this.check_names()?;
             this.read_metadata(source)?;
             this.check_version()?;
             this.check_byte_order()?;
@@ -102,6 +103,15 @@ impl TorchArchive {
                 Err(Finding::incompatible(Code::Ambiguous, Level::Container, message).at_record(&entry.name))
             }
         }
+    }
+
+    /// A zero byte ends a name for some readers: Python's `zipfile` takes `data/0\0x` for `data/0`.
+    fn check_names(&self) -> Result<(), Finding> {
+        let Some(entry) = self.archive.entries.iter().find(|entry| entry.name.contains('\0')) else {
+            return Ok(());
+        };
+        let message = "the name has a zero byte: some readers take it for the name's end";
+        Err(Finding::incompatible(Code::Ambiguous, Level::Container, message).at_record(&entry.name))
     }
 
     fn read_metadata(&mut self, source: &dyn ReadAt) -> Result<(), Flaw> {

@@ -172,6 +172,16 @@ fn two_folders_in_one_archive_are_ambiguous() {
 }
 
 #[test]
+fn a_zero_byte_in_a_name_is_ambiguous() {
+    let pickle = two_floats();
+    let bytes = records(&pickle, &[("a/data/0\0x", Some(b"other"))]);
+    let finding = found(TorchArchive::open(&bytes), Code::Ambiguous, Verdict::Incompatible, "zero byte");
+    assert_eq!(finding.at.record.as_deref(), Some("a/data/0\0x"));
+    // In another's archive it is none of our business.
+    assert_eq!(open(&zip(Style::Plain, &[("x\0y", b"1")]).bytes).kind, FormatKind::Zip);
+}
+
+#[test]
 fn storages_without_record_or_of_another_size_are_found() {
     let pickle = two_floats();
     let (checkpoint, findings) = read(&records(&pickle, &[("a/data/0", None)]));

@@ -198,11 +198,6 @@ pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, Mal
 pub(super) fn check_names(entries: &[Entry]) -> Result<(), Finding> {
     let mut seen: HashMap<String, &str> = HashMap::with_capacity(entries.len());
     for entry in entries {
-        if entry.name.contains('\0') {
-            let message = "the name has a zero byte: some readers take it for the name's end";
-            let finding = Finding::incompatible(Code::Ambiguous, Level::Container, message);
-            return Err(finding.at_record(&entry.name));
-        }
         let Some(first) = seen.insert(entry.name.to_ascii_lowercase(), &entry.name) else { continue };
         let message = if first == entry.name {
             "two entries have this name: readers differ in which one they take".to_owned()

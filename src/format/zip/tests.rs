@@ -524,8 +524,6 @@ fn names_that_readers_confuse_are_ambiguous() {
         let finding = refuses(&built, Code::Ambiguous, Verdict::Incompatible, word);
         assert_eq!(finding.at.record.as_deref(), Some(names[1]));
     }
-    let built = zip(Style::Plain, &[("a/data.pkl\0.txt", b"1")]);
-    refuses(&built, Code::Ambiguous, Verdict::Incompatible, "zero byte");
 }
 
 // The headers beside the data.
