@@ -17,5 +17,7 @@ mod exhaustive;
 #[cfg(test)]
 mod floors;
 #[cfg(test)]
+mod levels;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod readme;
