@@ -158,6 +158,13 @@ impl Dtype {
         Self::ALL.iter().copied().find(|dtype| dtype.safetensors_name() == Some(name))
     }
 
+    /// Returns whether tensors of this type can have gradients: floats and complex numbers.
+    pub fn is_differentiable(self) -> bool {
+        use Dtype::{Bf16, C32, C64, C128, F16, F32, F64};
+        let small_float = self.as_str().starts_with("f8") || self.as_str().starts_with("f4");
+        small_float || matches!(self, F16 | Bf16 | F32 | F64 | C32 | C64 | C128)
+    }
+
     /// Returns the size in bytes of `count` elements; `None` where that is more than 2⁶⁴, or, for a
     /// type below a byte, no whole number of bytes.
     ///

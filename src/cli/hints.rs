@@ -54,7 +54,7 @@ fn container(code: Code) -> Option<&'static str> {
         Code::Encrypted => "decrypt the archive first",
         Code::RecordMissing => "the save was interrupted, or the archive was packed again without it",
         Code::ContainerTooNew => "upgrade ckpt, or save it again with an older PyTorch",
-        Code::ByteOrderUnknown | Code::DataLayout | Code::HeaderMalformed => WRITER,
+        Code::ContainerVersion | Code::ByteOrderUnknown | Code::DataLayout | Code::HeaderMalformed => WRITER,
         Code::TooComplex => {
             "no checkpoint of a model needs this much: look at what wrote it before loading it"
         }

@@ -86,6 +86,8 @@ codes! {
     RecordMissing = "record-missing",
     /// The container's own version is newer than any known one.
     ContainerTooNew = "container-too-new",
+    /// The container's version is no number from 1 on.
+    ContainerVersion = "container-version",
     /// The byte order record has a value that no writer writes.
     ByteOrderUnknown = "byte-order-unknown",
     /// A limit that protects this reader was exceeded.

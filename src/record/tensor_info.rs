@@ -16,13 +16,15 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// Returns the number of elements; `None` where it is more than 2⁶⁴.
+    /// Returns the number of elements; `None` where it is more than 2⁶⁴ on the way, whatever follows:
+    /// PyTorch and the safetensors crate multiply in order, and refuse `[2^40, 2^40, 0]`.
     ///
-    /// Zero times anything is zero, whatever the order of the dimensions.
+    /// ```
+    /// use ckpt::record::TensorInfo;
+    /// assert_eq!(TensorInfo::count(&[0, 1 << 40, 1 << 40]), Some(0));
+    /// assert_eq!(TensorInfo::count(&[1 << 40, 1 << 40, 0]), None);
+    /// ```
     pub fn count(shape: &[u64]) -> Option<u64> {
-        if shape.contains(&0) {
-            return Some(0);
-        }
         shape.iter().try_fold(1_u64, |count, &length| count.checked_mul(length))
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt::{self, Write};
 
-use super::{Map, Node, NodeId, Tree};
+use super::{Node, NodeId, Tree};
 
 /// A node on the way through a tree, with the keys that lead to it.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub enum WalkError {
 const MAX_DEPTH: usize = 1_000;
 /// How often, at least, a walk may visit nodes.
 const FREE_VISITS: usize = 1_000_000;
-/// How many visits a node of the arena is worth: sharing a value a few times is normal.
-const VISITS_PER_NODE: usize = 8;
+/// How many visits a place where a value stands is worth: sharing a container a few times is normal.
+const VISITS_PER_PLACE: usize = 8;
 /// Bytes of a path that cost as much as one visit.
 const PATH_BYTES_PER_VISIT: usize = 64;
 /// Lengths of a tensor's shape that cost as much as one visit: who lists tensors copies them.
@@ -59,40 +59,42 @@ impl Tree {
     pub fn walk(&self, mut visit: impl FnMut(&Leaf<'_>)) -> Result<(), WalkError> {
         let mut path = String::new();
         let mut open = vec![false; self.len()];
-        let mut visits = FREE_VISITS.saturating_add(self.len().saturating_mul(VISITS_PER_NODE));
-        let limit = visits;
-        // What remains to be done, last first: enter a node under a key, or leave the one entered.
-        let mut todo = vec![Step::Enter { id: self.root(), key: None }];
-        let mut lengths: Vec<(NodeId, usize)> = Vec::new();
-        while let Some(step) = todo.pop() {
-            let Step::Enter { id, key } = step else {
-                if let Some((id, length)) = lengths.pop() {
-                    path.truncate(length);
-                    set(&mut open, id, false);
+        let limit = self.visits();
+        let mut visits = limit;
+        let mut frames = Vec::new();
+        let mut next = Some((self.root(), None));
+        loop {
+            if let Some((id, key)) = next.take() {
+                let frame = Frame { id, contents: 0, path: path.len() };
+                if let Some(key) = key {
+                    self.push_key(&mut path, &key, frames.len() > 1);
                 }
-                continue;
-            };
-            if open.get(id.0 as usize) == Some(&true) {
-                return Err(WalkError::Cycle);
+                let cost = 1 + path.len() / PATH_BYTES_PER_VISIT + self.node(id).weight();
+                check_limits(&path, frames.len())?;
+                visits = visits.checked_sub(cost).ok_or(WalkError::Expansion(limit))?;
+                if std::mem::replace(open.get_mut(id.0 as usize).unwrap_or(&mut false), true) {
+                    return Err(WalkError::Cycle);
+                }
+                visit(&Leaf { path: &path, id, node: self.node(id), depth: frames.len() });
+                frames.push(frame);
             }
-            if lengths.len() > MAX_DEPTH {
-                return Err(WalkError::Depth(MAX_DEPTH));
+            let Some(frame) = frames.last_mut() else { return Ok(()) };
+            next = self.child(frame.id, frame.contents);
+            frame.contents += 1;
+            if next.is_none() {
+                path.truncate(frame.path);
+                set(&mut open, frame.id, false);
+                frames.pop();
             }
-            lengths.push((id, path.len()));
-            todo.push(Step::Leave);
-            if let Some(key) = key {
-                self.push_key(&mut path, &key, lengths.len() > 2);
-            }
-            if path.len() > MAX_PATH_BYTES {
-                return Err(WalkError::Path(MAX_PATH_BYTES));
-            }
-            let cost = 1 + path.len() / PATH_BYTES_PER_VISIT + self.node(id).weight();
-            visits = visits.checked_sub(cost).ok_or(WalkError::Expansion(limit))?;
-            set(&mut open, id, true);
-            visit(&Leaf { path: &path, id, node: self.node(id), depth: lengths.len() - 1 });
-            self.push_children(id, &mut todo);
         }
-        Ok(())
+    }
+
+    /// How many visits a walk may make: some for each place where a value stands. A value that stands
+    /// in many places (`None`, `True`, a string) is one node, and no expansion.
+    fn visits(&self) -> usize {
+        let places = (0..self.len()).map(|index| NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
+        let places = places.fold(0_usize, |sum, id| sum.saturating_add(1 + self.width(id)));
+        FREE_VISITS.saturating_add(places.saturating_mul(VISITS_PER_PLACE))
     }
 
     fn push_key(&self, path: &mut String, key: &Key, separate: bool) {
@@ -137,34 +139,45 @@ impl Tree {
         }
     }
 
-    /// Pushes the contents of a container, last first.
-    fn push_children(&self, id: NodeId, todo: &mut Vec<Step>) {
-        let start = todo.len();
+    /// How many values a container holds.
+    fn width(&self, id: NodeId) -> usize {
         match self.node(id) {
-            Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => {
-                todo.extend(
-                    items
-                        .iter()
-                        .enumerate()
-                        .map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }),
-                );
-            }
-            Node::Map(_, Some(map)) => todo.extend(map_steps(map)),
-            Node::Object(object) => {
-                let values = object.items.iter().chain(&object.state);
-                todo.extend(
-                    values.enumerate().map(|(at, &id)| Step::Enter { id, key: Some(Key::Position(at)) }),
-                );
-                todo.extend(
-                    object.entries.iter().map(|&(key, id)| Step::Enter { id, key: Some(Key::Node(key)) }),
-                );
-            }
-            _ => {}
-        }
-        if let Some(added) = todo.get_mut(start..) {
-            added.reverse();
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => items.len(),
+            Node::Map(_, Some(map)) => map.entries.len(),
+            Node::Object(object) => object.items.len() + 1 + object.entries.len(),
+            _ => 0,
         }
     }
+
+    /// Returns a container's content at a place in its order, with the key that leads to it.
+    fn child(&self, id: NodeId, at: usize) -> Option<(NodeId, Option<Key>)> {
+        let by_position = |&id: &NodeId| (id, Some(Key::Position(at)));
+        let by_key = |&(key, id): &(NodeId, NodeId)| (id, Some(Key::Node(key)));
+        match self.node(id) {
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) | Node::FrozenSet(items) => {
+                items.get(at).map(by_position)
+            }
+            Node::Map(_, Some(map)) => map.entries.get(at).map(by_key),
+            Node::Object(object) => {
+                let values = object.items.len() + usize::from(object.state.is_some());
+                match at.checked_sub(values) {
+                    Some(at) => object.entries.get(at).map(by_key),
+                    None => object.items.get(at).or(object.state.as_ref()).map(by_position),
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+fn check_limits(path: &str, depth: usize) -> Result<(), WalkError> {
+    if depth > MAX_DEPTH {
+        return Err(WalkError::Depth(MAX_DEPTH));
+    }
+    if path.len() > MAX_PATH_BYTES {
+        return Err(WalkError::Path(MAX_PATH_BYTES));
+    }
+    Ok(())
 }
 
 /// Appends formatted text; writing to a `String` can't fail.
@@ -173,19 +186,19 @@ fn append(path: &mut String, text: fmt::Arguments<'_>) {
     debug_assert!(written.is_ok(), "a String takes any text");
 }
 
-fn map_steps(map: &Map) -> impl Iterator<Item = Step> {
-    map.entries.iter().map(|&(key, id)| Step::Enter { id, key: Some(Key::Node(key)) })
-}
-
 fn set(open: &mut [bool], id: NodeId, value: bool) {
     if let Some(slot) = open.get_mut(id.0 as usize) {
         *slot = value;
     }
 }
 
-enum Step {
-    Enter { id: NodeId, key: Option<Key> },
-    Leave,
+/// A value that is being visited.
+struct Frame {
+    id: NodeId,
+    /// How many of its contents were entered.
+    contents: usize,
+    /// The length of the path to what holds it.
+    path: usize,
 }
 
 enum Key {

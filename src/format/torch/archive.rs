@@ -30,7 +30,7 @@ const NEWEST_VERSION: u64 = 10;
 /// Records other than the pickle and the storages are some bytes long; longer ones aren't read.
 const MAX_SMALL_RECORD: u64 = 4096;
 /// A deflated pickle may always come out at this size …
-const FREE_INFLATION: u64 = 16 << 20;
+const FREE_INFLATION: u64 = 1 << 20;
 /// … and beyond that at this multiple of its size in the file: text compresses to a twentieth or so.
 const MAX_INFLATION: u64 = 64;
 
@@ -91,7 +91,13 @@ impl TorchArchive {
     }
 
     /// Two folders in one archive: PyTorch takes that of the first record, others look for `data.pkl`.
+    ///
+    /// And a folder that isn't one: a program that unpacks the archive would write elsewhere.
     fn check_folder(&self) -> Result<(), Finding> {
+        if matches!(self.folder.as_str(), "/" | "./" | "../") {
+            let message = "the records lie in no folder of their own: unpacking would write elsewhere";
+            return Err(Finding::incompatible(Code::Ambiguous, Level::Container, message));
+        }
         let stray = self.archive.entries.iter().find(|entry| !entry.name.starts_with(&self.folder));
         match stray {
             None => Ok(()),
@@ -122,40 +128,38 @@ impl TorchArchive {
                 continue;
             };
             let bytes = read_entry(source, entry)?;
-            let text = String::from_utf8_lossy(&bytes).trim_ascii().to_owned();
-            self.metadata.insert(name.to_owned(), text);
+            check_bytes(entry, &bytes).map_err(|finding| Finding { level: Level::Container, ..finding })?;
+            self.metadata.insert(name.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
         }
         Ok(())
     }
 
     fn check_version(&self) -> Result<(), Finding> {
         let entry = self.required("version")?;
-        let text = self.metadata.get("version").map_or("", String::as_str);
-        let vouched = entry.crc32.is_some();
+        let text = self.metadata.get("version").map_or("", |text| text.trim_ascii());
         match text.parse::<u64>() {
             Ok(1..=NEWEST_VERSION) => Ok(()),
-            Ok(version) => {
+            Ok(version @ 1..) => {
                 let message = format!(
                     "the container's version is {version}; versions 1 to {NEWEST_VERSION} are known: read it with a newer PyTorch"
                 );
                 Err(Finding::incompatible(Code::ContainerTooNew, Level::Container, message)
                     .at_record(&entry.name))
             }
-            Err(_) => {
-                let message = format!("the container's version is no number: '{}'", text.escape_debug());
-                let verdict = if vouched { Finding::incompatible } else { Finding::corrupted };
-                Err(verdict(Code::RecordMissing, Level::Container, message).at_record(&entry.name))
+            _ => {
+                let message = format!("the container's version is none: '{}'", text.escape_debug());
+                Err(unwritten(entry, Code::ContainerVersion, message))
             }
         }
     }
 
     fn check_byte_order(&self) -> Result<(), Finding> {
-        match self.metadata.get("byteorder").map(String::as_str) {
-            None | Some("little" | "big") => Ok(()),
-            Some(other) => {
+        let Some(entry) = self.record("byteorder") else { return Ok(()) };
+        match self.metadata.get("byteorder").map_or("", String::as_str) {
+            "little" | "big" => Ok(()),
+            other => {
                 let message = format!("the byte order is '{}': neither little nor big", other.escape_debug());
-                Err(Finding::incompatible(Code::ByteOrderUnknown, Level::Container, message)
-                    .at_record(format!("{}byteorder", self.folder)))
+                Err(unwritten(entry, Code::ByteOrderUnknown, message))
             }
         }
     }
@@ -175,17 +179,12 @@ impl TorchArchive {
     ) -> Result<(Checkpoint, Vec<Finding>), Flaw> {
         let entry = self.required("data.pkl")?;
         let bytes = read_pickle(source, entry)?;
-        let checksum = Crc32::of(&bytes).value();
-        if let Some(expected) = entry.crc32.filter(|expected| *expected != checksum) {
-            return Err(checksum_mismatch(&entry.name, expected, checksum)
-                .at_offset(entry.data.start)
-                .into());
-        }
+        check_bytes(entry, &bytes)?;
         let pickle = pickle::read(&bytes, options)
             .map_err(|fault| fault_finding(&fault, entry.crc32.is_some()).at_record(&entry.name))?;
         let (data, findings) = self.resolve(pickle.tree.storages());
         let big_endian = self.metadata.get("byteorder").is_some_and(|order| order == "big");
-        Ok((Checkpoint::new(pickle, data, big_endian), findings))
+        Ok((Checkpoint::new(pickle, data, big_endian, entry.crc32.is_some()), findings))
     }
 
     /// Finds the record of each storage; it must have exactly the size that the pickle gives.
@@ -233,6 +232,24 @@ impl TorchArchive {
             Method::Deflated => StorageData::Deflated(Box::new(entry.clone())),
         }
     }
+}
+
+/// Holds a record that was read against its checksum, where it has one.
+fn check_bytes(entry: &Entry, bytes: &[u8]) -> Result<(), Finding> {
+    let checksum = Crc32::of(bytes).value();
+    match entry.crc32 {
+        Some(expected) if expected != checksum => {
+            Err(checksum_mismatch(&entry.name, expected, checksum).at_offset(entry.data.start))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The finding for a record whose content no writer writes. Where a checksum vouches for it, it was
+/// written all the same; without one, damage is the likelier cause.
+fn unwritten(entry: &Entry, code: Code, message: String) -> Finding {
+    let finding = if entry.crc32.is_some() { Finding::incompatible } else { Finding::corrupted };
+    finding(code, Level::Container, message).at_record(&entry.name)
 }
 
 /// The finding for bytes that haven't their checksum.

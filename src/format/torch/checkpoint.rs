@@ -38,8 +38,8 @@ pub enum StorageData {
 }
 
 impl Checkpoint {
-    pub(super) fn new(pickle: Pickle, data: Vec<StorageData>, big_endian: bool) -> Self {
-        let findings = notes(&pickle);
+    pub(super) fn new(pickle: Pickle, data: Vec<StorageData>, big_endian: bool, vouched: bool) -> Self {
+        let findings = notes(&pickle, vouched);
         Self { tree: pickle.tree, data, big_endian, findings }
     }
 
@@ -185,7 +185,7 @@ pub(super) fn unsafe_names(names: &[String]) -> Vec<Finding> {
 }
 
 /// What a user should know of a pickle that could be read.
-fn notes(pickle: &Pickle) -> Vec<Finding> {
+fn notes(pickle: &Pickle, vouched: bool) -> Vec<Finding> {
     let mut findings = unsafe_names(&pickle.unknown_globals);
     for global in &pickle.allowed_globals {
         let message =

@@ -69,7 +69,7 @@ pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Fl
         // PyTorch 2.13 writes these, and fails when it reads them.
         values.beyond_torch = Some("an untyped storage in the old format".to_owned());
     }
-    let mut checkpoint = Checkpoint::new(values, data, false);
+    let mut checkpoint = Checkpoint::new(values, data, false, false);
     if end < source.len() {
         let message =
             format!("{} bytes follow the checkpoint; PyTorch doesn't look at them", source.len() - end);

@@ -31,6 +31,7 @@ fn records<'a>(pickle: &'a [u8], change: &[(&'a str, Option<&'a [u8]>)]) -> Vec<
     zip(Style::Torch, &all).bytes
 }
 
+#[expect(clippy::ptr_arg, reason = "a slice is no sized source")]
 fn open(bytes: &Vec<u8>) -> TorchArchive {
     TorchArchive::open(bytes).unwrap_or_else(|flaw| panic!("{flaw}"))
 }
@@ -245,7 +246,7 @@ fn what_a_user_should_know_is_noted() {
 
 #[test]
 fn a_million_unsafe_names_make_no_million_findings() {
-    let names: String = (0..1000).map(|number| format!("cm\nC{number}\n0")).collect();
+    let names = (0..1000).fold(String::new(), |names, number| names + &format!("cm\nC{number}\n0"));
     let bytes = records(format!("{names}N.").as_bytes(), &[]);
     let (checkpoint, _) = read(&bytes);
     let unsafe_names = checkpoint.findings.iter().filter(|finding| finding.code == Code::NeedsTrust);
@@ -271,6 +272,7 @@ fn stored(count: i64, bytes: &[u8]) -> Vec<u8> {
     [&count.to_le_bytes(), bytes].concat()
 }
 
+#[expect(clippy::ptr_arg, reason = "a slice is no sized source")]
 fn read_old(bytes: &Vec<u8>) -> Result<Checkpoint, Flaw> {
     legacy::read(bytes, &ReadOptions::default())
 }

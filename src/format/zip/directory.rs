@@ -50,9 +50,6 @@ pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
 /// What is wrong with one entry.
 enum Fault {
     Malformed(&'static str),
-    NameEncoding,
-    Encrypted(String),
-    Method(String, u16),
     SizesDiffer(String, u64, u64),
 }
 
@@ -65,20 +62,6 @@ impl Fault {
                 level,
                 format!("the ZIP directory is malformed: {what}"),
             ),
-            Self::NameEncoding => Finding::incompatible(
-                Code::ForeignFormat,
-                level,
-                "an entry's name is no UTF-8: no checkpoint writer makes such",
-            ),
-            Self::Encrypted(name) => {
-                Finding::incompatible(Code::Encrypted, level, "the entry is encrypted").at_record(name)
-            }
-            Self::Method(name, method) => Finding::incompatible(
-                Code::UnsupportedMethod,
-                level,
-                format!("the entry is compressed with method {method}; checkpoints are stored or deflated"),
-            )
-            .at_record(name),
             Self::SizesDiffer(name, stored, size) => Finding::corrupted(
                 Code::HeaderDisagrees,
                 level,
@@ -96,28 +79,23 @@ fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
     let name = cursor.take(fields.name_bytes).ok_or(Fault::Malformed("it ends within a name"))?;
     let extra = cursor.take(fields.extra_bytes).ok_or(Fault::Malformed("it ends within an extra field"))?;
     cursor.take(fields.comment_bytes).ok_or(Fault::Malformed("it ends within a comment"))?;
-    let name = std::str::from_utf8(name).map_err(|_| Fault::NameEncoding)?.to_owned();
     let wide = widen(&fields, extra).ok_or(Fault::Malformed("a ZIP64 field doesn't fit"))?;
-    if fields.flags & ENCRYPTED != 0 {
-        return Err(Fault::Encrypted(name));
+    let text = String::from_utf8_lossy(name).into_owned();
+    if fields.method == 0 && fields.flags & ENCRYPTED == 0 && wide.stored != wide.size {
+        return Err(Fault::SizesDiffer(text, wide.stored, wide.size));
     }
-    let method = match fields.method {
-        0 => Method::Stored,
-        8 => Method::Deflated,
-        other => return Err(Fault::Method(name, other)),
-    };
-    if method == Method::Stored && wide.stored != wide.size {
-        return Err(Fault::SizesDiffer(name, wide.stored, wide.size));
-    }
+    // What can't be used is refused by `check_usable`, when the local headers have agreed.
+    let method = if fields.method == 8 { Method::Deflated } else { Method::Stored };
+    let odd_name = std::str::from_utf8(name).is_err().then(|| name.into());
     Ok(Entry {
-        name,
+        name: text,
         method,
         crc32: (fields.crc32 != 0 || wide.size == 0).then_some(fields.crc32),
         stored: wide.stored,
         size: wide.size,
         header: wide.header,
         data: 0..0,
-        raw: RawFields { flags: fields.flags, method: fields.method, crc32: fields.crc32 },
+        raw: RawFields { flags: fields.flags, method: fields.method, crc32: fields.crc32, odd_name },
     })
 }
 
@@ -192,6 +170,34 @@ pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, Mal
         }
     }
     Ok(found)
+}
+
+/// Refuses entries that no reader of checkpoints can use.
+///
+/// Comes after the local headers were compared: where they say otherwise, this isn't another kind of
+/// archive, but a damaged byte.
+pub(super) fn check_usable(entries: &[Entry]) -> Result<(), Finding> {
+    let finding = |code, message: String| Finding::incompatible(code, Level::Container, message);
+    for entry in entries {
+        let finding = if entry.raw.odd_name.is_some() {
+            finding(
+                Code::ForeignFormat,
+                "the entry's name is no UTF-8: no checkpoint writer makes such".to_owned(),
+            )
+        } else if entry.raw.flags & ENCRYPTED != 0 {
+            finding(Code::Encrypted, "the entry is encrypted".to_owned())
+        } else if !matches!(entry.raw.method, 0 | 8) {
+            let message = format!(
+                "the entry is compressed with method {}; checkpoints are stored or deflated",
+                entry.raw.method
+            );
+            finding(Code::UnsupportedMethod, message)
+        } else {
+            continue;
+        };
+        return Err(finding.at_record(&entry.name).at_offset(entry.header));
+    }
+    Ok(())
 }
 
 /// Refuses names that two readers could take for one another: PyTorch's reader ignores case.

@@ -34,11 +34,13 @@ pub enum Method {
 }
 
 /// The directory's fields that only matter when they are compared.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RawFields {
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) crc32: u32,
+    /// The name's bytes, where they are no UTF-8.
+    pub(super) odd_name: Option<Box<[u8]>>,
 }
 
 impl Entry {
@@ -46,6 +48,11 @@ impl Entry {
     /// bit 3).
     pub(super) fn has_descriptor(&self) -> bool {
         self.raw.flags & 0x0008 != 0
+    }
+
+    /// Returns the name as it stands in the archive.
+    pub(super) fn name_bytes(&self) -> &[u8] {
+        self.raw.odd_name.as_deref().unwrap_or(self.name.as_bytes())
     }
 
     /// Returns whether the entry is a folder.

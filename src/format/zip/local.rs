@@ -74,7 +74,7 @@ fn starts_of_the_next(entries: &[Entry], limit: u64) -> Result<Vec<u64>, Finding
 }
 
 fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header, Flaw> {
-    let expected = FIXED_BYTES + entry.name.len() as u64;
+    let expected = FIXED_BYTES + entry.name_bytes().len() as u64;
     let fixed = read_vec(source, entry.header..entry.header.saturating_add(expected).min(next))?;
     let fields = parse(&fixed).ok_or_else(|| headerless(entry))?;
     let header_bytes = FIXED_BYTES + u64::from(fields.name_bytes) + u64::from(fields.extra_bytes);
@@ -84,7 +84,9 @@ fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header,
         return Err(overlap(entry, next).into());
     }
     entry.data = data..end;
-    if usize::from(fields.name_bytes) != entry.name.len() || fixed.get(30..) != Some(entry.name.as_bytes()) {
+    if usize::from(fields.name_bytes) != entry.name_bytes().len()
+        || fixed.get(30..) != Some(entry.name_bytes())
+    {
         return Err(disagrees(entry, "the local header has another name").into());
     }
     let header = Header {

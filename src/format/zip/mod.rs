@@ -60,12 +60,13 @@ impl Archive {
         let tail = tail::Tail::find(source)?;
         let bytes = tail.read_directory(source)?;
         let mut entries = directory::parse(&bytes, &tail)?;
-        directory::check_names(&entries)?;
         let headers = local::read_all(source, &mut entries, tail.directory.start)?;
         let by_torch = layout::is_torch(&headers);
         if by_torch {
             layout::check(&tail, &entries, &headers, &bytes)?;
         }
+        directory::check_usable(&entries)?;
+        directory::check_names(&entries)?;
         Ok(Self { entries, by_torch })
     }
 

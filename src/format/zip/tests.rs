@@ -500,12 +500,12 @@ fn what_no_reader_of_checkpoints_supports_is_incompatible() {
     let built = plain();
     let entry = built.central[0];
     for flags in [1_u16, 0x40, 0x2000] {
-        let encrypted = built.clone().put(entry + 8, &flags.to_le_bytes());
+        let encrypted = built.clone().put(entry + 8, &flags.to_le_bytes()).put(6, &flags.to_le_bytes());
         let finding = refuses(&encrypted, Code::Encrypted, Verdict::Incompatible, "encrypted");
         assert_eq!(at(&finding).1, Some("a/data.pkl"));
     }
     for method in [1_u16, 9, 12, 14, 93, 99] {
-        let other = built.clone().put(entry + 10, &method.to_le_bytes());
+        let other = built.clone().put(entry + 10, &method.to_le_bytes()).put(8, &method.to_le_bytes());
         let word = format!("method {method};");
         let finding = refuses(&other, Code::UnsupportedMethod, Verdict::Incompatible, &word);
         assert_eq!(at(&finding), (Some(entry), Some("a/data.pkl")));

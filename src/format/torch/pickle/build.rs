@@ -16,11 +16,12 @@ impl Machine<'_> {
             Node::ArrayDtype(_) => Some(self.build_array_dtype(target, state)?),
             _ => None,
         };
+        let is_map = matches!(self.node(state), Node::Map(..));
         let Some(node) = self.nodes.get_mut(target.0 as usize) else { return invalid("no such value") };
         match (node, replaced) {
             (node, Some(replaced)) => *node = replaced,
             // A module's state_dict carries its version numbers as an attribute, `_metadata`.
-            (Node::Map(kind, map), None) if *kind != crate::tensor::MapKind::Dict => {
+            (Node::Map(kind, map), None) if *kind != crate::tensor::MapKind::Dict && is_map => {
                 map.get_or_insert_default().attributes = Some(state);
             }
             (Node::Object(object), None) => object.state = Some(state),

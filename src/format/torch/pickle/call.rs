@@ -25,20 +25,18 @@ impl Machine<'_> {
             (Known::Encode, &[text, encoding]) => Node::Bytes(self.encode(text, Some(encoding))?),
             (Known::Size, []) => Node::Size(Vec::new()),
             (Known::Size, &[lengths]) => Node::Size(self.integers(lengths)?),
-            (Known::Device, &[name]) => Node::Device(self.copied_text(name)?),
+            (Known::Device, &[name]) => Node::Device(device(&self.copied_text(name)?)?.into()),
             (Known::Device, &[name, index]) => {
                 let name = self.copied_text(name)?;
-                Node::Device(format!("{name}:{}", self.integer(index)?).into())
+                Node::Device(format!("{}:{}", device(&name)?, self.integer(index)?).into())
             }
-            (Known::GetLayout, &[name]) => {
-                Node::Layout(self.copied_text(name)?.trim_start_matches("torch.").into())
-            }
+            (Known::GetLayout, &[name]) => Node::Layout(layout(&self.copied_text(name)?)?.into()),
             (Known::TensorClass | Known::Parameter, []) => {
                 Node::Tensor(Box::new(empty_tensor(known == Known::Parameter)))
             }
             (Known::Parameter, &[data]) => self.parameter(data, true)?,
             (Known::Parameter, &[data, requires_grad, ..]) => {
-                let requires_grad = self.truth(requires_grad)?;
+                let requires_grad = self.gradient(requires_grad, self.tensor(data)?.dtype)?;
                 self.parameter(data, requires_grad)?
             }
             (Known::FromTypeV2, &[function, _, inner, state]) => {
@@ -69,7 +67,9 @@ impl Machine<'_> {
         let Node::Tuple(items) = self.node(arguments) else { return invalid("arguments that are no tuple") };
         let items = items.clone();
         self.budget.charge(items.len())?;
-        self.call(known, &items, depth + 1)
+        let rebuilt = self.call(known, &items, depth + 1)?;
+        self.tensor(rebuilt)?;
+        Ok(rebuilt)
     }
 
     /// A map from nothing, from a map, or from a list of pairs.
@@ -169,13 +169,14 @@ impl Machine<'_> {
             // Files of before 1.6 also name the classes of modules this way, with their source code.
             [word, class, ..] if self.is_word(word, "module") => {
                 self.push_id(class);
+                self.note_beyond(|| "a class that is named with its source code".to_owned());
                 return Ok(());
             }
             _ => return invalid("a persistent id that is no storage"),
         };
         let dtype = self.storage_class(class)?;
         let bytes = self.storage_bytes(dtype, length)?;
-        let key = self.copied_text(key)?.into_string();
+        let key = self.key(key)?;
         let storage = self.storage(key, dtype, bytes, device)?;
         let storage = match view.map(|view| self.node(view)) {
             Some(Node::Tuple(view)) => match view.as_slice() {
@@ -187,6 +188,14 @@ impl Machine<'_> {
         let node = self.add(Node::Storage(storage))?;
         self.push_id(node);
         Ok(())
+    }
+
+    /// A storage's key is a string; a number is put into the record's name the same way.
+    fn key(&mut self, id: NodeId) -> Step<String> {
+        match self.node(id) {
+            Node::Int(key) => Ok(key.to_string()),
+            _ => Ok(self.copied_text(id)?.into_string()),
+        }
     }
 
     fn is_word(&self, id: NodeId, word: &str) -> bool {
@@ -232,6 +241,7 @@ impl Machine<'_> {
         let device = match self.node(device) {
             Node::Text(device) => device.to_string(),
             Node::Bytes(device) => String::from_utf8_lossy(device).into_owned(),
+            Node::None => "cpu".to_owned(),
             _ => return invalid("a storage's device is no string"),
         };
         let storage = Storage { key: id.1.clone(), dtype, bytes, device, part_of: None };
@@ -357,6 +367,39 @@ impl Machine<'_> {
         let items = items.clone();
         self.budget.charge(items.len())?;
         Ok(items)
+    }
+}
+
+/// Checks a device's name as `torch.device` does: a known kind, and perhaps a number.
+fn device(name: &str) -> Step<&str> {
+    const KINDS: [&str; 18] = [
+        "cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia",
+        "xla", "lazy", "vulkan", "mps", "meta", "hpu",
+    ];
+    let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
+    if KINDS.contains(&kind) || matches!(kind, "mtia" | "privateuseone") {
+        return Ok(name);
+    }
+    invalid(format!("'{}' is no device", name.escape_debug()))
+}
+
+/// Checks a layout's name.
+fn layout(name: &str) -> Step<&str> {
+    let short = name.strip_prefix("torch.").unwrap_or(name);
+    let known = [
+        "strided",
+        "sparse_coo",
+        "sparse_csr",
+        "sparse_csc",
+        "sparse_bsr",
+        "sparse_bsc",
+        "_mkldnn",
+        "jagged",
+    ];
+    if known.contains(&short) {
+        Ok(short)
+    } else {
+        invalid(format!("'{}' is no layout", name.escape_debug()))
     }
 }
 

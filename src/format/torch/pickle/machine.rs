@@ -148,7 +148,7 @@ impl<'a> Machine<'a> {
                 self.stack.push(top);
             }
             Opcode::Proto => self.protocol()?,
-            Opcode::Frame => drop(self.take(8, "a frame's length")?),
+            Opcode::Frame => self.frame()?,
             Opcode::Stop => {}
             Opcode::None => self.stack.push(NONE),
             Opcode::NewTrue => self.stack.push(TRUE),
@@ -195,10 +195,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// The protocol's number decides nothing: PyTorch passes over any, and the opcodes speak for
+    /// themselves.
     fn protocol(&mut self) -> Step {
-        let [version] = self.fixed("the protocol")?;
-        if version > 5 {
-            return invalid(format!("pickle protocol {version} doesn't exist"));
+        self.take(1, "the protocol").map(drop)
+    }
+
+    /// A frame is a hint at how much to read at once; it can't be longer than what is there.
+    fn frame(&mut self) -> Step {
+        let length = u64::from_le_bytes(self.fixed("a frame's length")?);
+        if length > self.cursor.rest().len() as u64 {
+            return Err(truncated("a frame"));
         }
         Ok(())
     }

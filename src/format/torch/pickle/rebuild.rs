@@ -29,15 +29,18 @@ impl Machine<'_> {
             (Rebuild::QTensor, &[storage, offset, size, stride, quantizer, grad, _]) => {
                 self.check_quantizer(quantizer, size)?;
                 let tensor = self.strided(storage, None, offset, size, stride, Some(quantizer))?;
+                if !tensor.dtype.torch_name().starts_with('q') {
+                    return tensor_fault(format!("a quantized tensor lies in a storage of {}", tensor.dtype));
+                }
                 self.with_metadata(tensor, grad, None)?
             }
             (Rebuild::Parameter, &[data, grad, _]) => {
-                let grad = self.truth(grad)?;
+                let grad = self.gradient(grad, self.tensor(data)?.dtype)?;
                 let node = self.parameter(data, grad)?;
                 return self.add(node);
             }
             (Rebuild::ParameterWithState, &[data, grad, _, state]) => {
-                let grad = self.truth(grad)?;
+                let grad = self.gradient(grad, self.tensor(data)?.dtype)?;
                 let node = self.parameter(data, grad)?;
                 let id = self.add(node)?;
                 self.set_attributes(id, state);
@@ -125,19 +128,33 @@ impl Machine<'_> {
 
     /// `requires_grad`, and the lazy conjugation and negation of complex tensors.
     fn with_metadata(&mut self, mut tensor: Tensor, grad: NodeId, metadata: Option<NodeId>) -> Step<Tensor> {
-        tensor.requires_grad = self.truth(grad)?;
-        if let Some(Node::Map(_, Some(map))) = metadata.map(|metadata| self.node(metadata)) {
-            let entries = map.entries.clone();
-            self.budget.charge(entries.len())?;
-            for (key, value) in entries {
-                match self.text(key)? {
-                    "conj" => tensor.conjugated = self.truth(value)?,
-                    "neg" => tensor.negated = self.truth(value)?,
-                    _ => {}
-                }
+        tensor.requires_grad = self.gradient(grad, tensor.dtype)?;
+        let entries = match metadata.map(|metadata| self.node(metadata)) {
+            None | Some(Node::None | Node::Map(_, None)) => Vec::new(),
+            Some(Node::Map(_, Some(map))) => map.entries.clone(),
+            Some(other) => return invalid(format!("a tensor's metadata is of type {}", other.type_name())),
+        };
+        self.budget.charge(entries.len())?;
+        for (key, value) in entries {
+            match self.text(key)? {
+                "conj" => tensor.conjugated = self.truth(value)?,
+                "neg" => tensor.negated = self.truth(value)?,
+                _ => {}
             }
         }
+        if tensor.conjugated && !matches!(tensor.dtype, Dtype::C32 | Dtype::C64 | Dtype::C128) {
+            return invalid(format!("a tensor of {} is conjugated: only complex ones can be", tensor.dtype));
+        }
         Ok(tensor)
+    }
+
+    /// Reads `requires_grad`: only floats and complex numbers have gradients.
+    pub(super) fn gradient(&self, id: NodeId, dtype: Dtype) -> Step<bool> {
+        let requires_grad = self.truth(id)?;
+        if requires_grad && !dtype.is_differentiable() {
+            return invalid(format!("a tensor of {dtype} requires gradients: only floats can"));
+        }
+        Ok(requires_grad)
     }
 
     fn dtype(&self, id: NodeId) -> Step<Dtype> {
@@ -155,7 +172,12 @@ impl Machine<'_> {
             return invalid("a quantized tensor without a scheme");
         };
         match (&**scheme, parameters.as_slice()) {
-            ("per_tensor_affine", [_, _, _]) => Ok(()),
+            ("per_tensor_affine", &[_, scale, zero_point]) => {
+                if !matches!(self.node(scale), Node::Float(_) | Node::Int(_)) {
+                    return invalid("a quantized tensor's scale is no number");
+                }
+                self.integer(zero_point).map(drop)
+            }
             ("per_channel_affine" | "per_channel_affine_float_qparams", &[_, scales, zero_points, axis]) => {
                 let axis = usize::try_from(self.length(axis)?).unwrap_or(usize::MAX);
                 let Some(&expected) = self.lengths(size)?.get(axis) else {
@@ -207,12 +229,30 @@ impl Machine<'_> {
         for &(_, part) in &parts {
             dtype = self.tensor(part)?.dtype;
         }
+        if let ("sparse_coo", &[(_, indices), (_, values)]) = (&*layout, parts.as_slice()) {
+            Self::check_coordinates(&self.tensor(indices)?.shape, &self.tensor(values)?.shape, shape.len())?;
+        }
         Ok(plain(dtype, shape, Body::Sparse { layout, parts, coalesced }))
+    }
+
+    /// Coordinates are a matrix of sparse dimensions by elements; there are as many values, each of
+    /// them with the dense dimensions that are left.
+    fn check_coordinates(indices: &[u64], values: &[u64], rank: usize) -> Step {
+        let fits = match (indices, values) {
+            (&[sparse, elements], [count, dense @ ..]) => {
+                elements == *count && u64::try_from(rank - dense.len().min(rank)) == Ok(sparse)
+            }
+            _ => false,
+        };
+        if fits { Ok(()) } else { tensor_fault("a sparse tensor's indices and values don't fit each other") }
     }
 
     fn bodiless(&mut self, dtype: NodeId, size: NodeId, grad: NodeId) -> Step<Tensor> {
         let (dtype, shape) = (self.dtype(dtype)?, self.lengths(size)?);
-        Ok(Tensor { requires_grad: self.truth(grad)?, ..plain(dtype, shape, Body::Meta) })
+        if TensorInfo::count(&shape).is_none_or(|count| i64::try_from(count).is_err()) {
+            return tensor_fault("the tensor has more elements than any machine can count");
+        }
+        Ok(Tensor { requires_grad: self.gradient(grad, dtype)?, ..plain(dtype, shape, Body::Meta) })
     }
 
     fn nested(&mut self, buffer: NodeId, sizes: NodeId, strides: NodeId, offsets: NodeId) -> Step<Tensor> {

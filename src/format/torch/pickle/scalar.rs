@@ -45,7 +45,15 @@ pub(super) fn decimal(text: &str) -> Step<Node> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return invalid("a decimal number is malformed");
     }
-    let mut bytes = digits.bytes().fold(vec![0_u8], |number, digit| times_ten_plus(number, digit - b'0'));
+    let mut limbs: Vec<u32> = Vec::new();
+    let first = digits.len() % DIGITS_PER_STEP;
+    let (head, tail) = digits.split_at_checked(first).unwrap_or((digits, ""));
+    for step in std::iter::once(head)
+        .chain(tail.as_bytes().chunks(DIGITS_PER_STEP).filter_map(|step| std::str::from_utf8(step).ok()))
+    {
+        multiply_add(&mut limbs, step.parse().unwrap_or(0));
+    }
+    let mut bytes: Vec<u8> = limbs.into_iter().flat_map(u32::to_le_bytes).collect();
     bytes.push(0);
     if negative {
         negate(&mut bytes);
@@ -53,17 +61,21 @@ pub(super) fn decimal(text: &str) -> Step<Node> {
     Ok(integer(&bytes))
 }
 
-fn times_ten_plus(mut number: Vec<u8>, digit: u8) -> Vec<u8> {
-    let mut carry = u16::from(digit);
-    for byte in &mut number {
-        let [low, high] = (u16::from(*byte) * 10 + carry).to_le_bytes();
-        *byte = low;
-        carry = high.into();
+/// So many digits fit a limb: they are taken in at once.
+const DIGITS_PER_STEP: usize = 9;
+
+/// Multiplies a little-endian number by 10⁹ and adds to it.
+fn multiply_add(limbs: &mut Vec<u32>, add: u32) {
+    let mut carry = u64::from(add);
+    for limb in limbs.iter_mut() {
+        let product = u64::from(*limb) * 1_000_000_000 + carry;
+        let [a, b, c, d, high @ ..] = product.to_le_bytes();
+        *limb = u32::from_le_bytes([a, b, c, d]);
+        carry = u32::from_le_bytes(high).into();
     }
-    if let Ok(carry @ 1..) = u8::try_from(carry) {
-        number.push(carry);
+    if let Ok(carry @ 1..) = u32::try_from(carry) {
+        limbs.push(carry);
     }
-    number
 }
 
 fn negate(number: &mut [u8]) {
