@@ -220,7 +220,7 @@ fn a_file_that_may_not_be_read_is_unreadable() {
 
     let place = Place::new();
     let path = place.write("a.pt", fixture("small.pt"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         eprintln!("the refusal of a read isn't shown here: this user may read every file");
     } else {
@@ -526,7 +526,7 @@ fn shards_are_checked_as_one() {
     valid(&report, Level::Load);
     assert_eq!((report.format, report.tensors), (FormatKind::HuggingFaceSharded, Some(2)));
 
-    let report = sharded(INDEX, &[one.clone()]);
+    let report = sharded(INDEX, std::slice::from_ref(&one));
     let reason = fails(&report, Verdict::Corrupted, Code::ArtifactMissing, None);
     assert_eq!(reason.at.file.as_deref(), Some(Path::new("m-2.safetensors")));
 
