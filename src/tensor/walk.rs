@@ -95,6 +95,7 @@ impl Tree {
         Ok(())
     }
 
+    /// Appends a key to a path, behind a dot unless it is the first one.
     fn push_key(&self, path: &mut String, key: &Key, separate: bool) {
         if separate {
             path.push('.');
@@ -173,21 +174,26 @@ fn append(path: &mut String, text: fmt::Arguments<'_>) {
     debug_assert!(written.is_ok(), "a String takes any text");
 }
 
+/// The steps into a map's values, in order.
 fn map_steps(map: &Map) -> impl Iterator<Item = Step> {
     map.entries.iter().map(|&(key, id)| Step::Enter { id, key: Some(Key::Node(key)) })
 }
 
+/// Marks a node as being entered, or left.
 fn set(open: &mut [bool], id: NodeId, value: bool) {
     if let Some(slot) = open.get_mut(id.0 as usize) {
         *slot = value;
     }
 }
 
+/// What remains to be done on a walk. A list of steps stands for the stack of calls: a walk of a million
+/// levels would exhaust that one.
 enum Step {
     Enter { id: NodeId, key: Option<Key> },
     Leave,
 }
 
+/// What leads to a value: its position in a list, or its key in a map.
 enum Key {
     Position(usize),
     Node(NodeId),

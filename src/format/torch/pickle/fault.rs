@@ -32,24 +32,30 @@ pub enum FaultKind {
 #[derive(Debug)]
 pub(super) struct Wrong(pub(super) FaultKind, pub(super) String);
 
+/// What a step of the machine gives.
 pub(super) type Step<T = ()> = Result<T, Wrong>;
 
+/// The bytes make no sense as a pickle of a checkpoint.
 pub(super) fn invalid<T>(message: impl Into<String>) -> Step<T> {
     Err(Wrong(FaultKind::Invalid, message.into()))
 }
 
+/// A tensor or a storage contradicts itself.
 pub(super) fn tensor<T>(message: impl Into<String>) -> Step<T> {
     Err(Wrong(FaultKind::Tensor, message.into()))
 }
 
+/// A limit was reached. The limits protect this reader, and no honest file comes near them.
 pub(super) fn too_complex<T>(message: impl Into<String>) -> Step<T> {
     Err(Wrong(FaultKind::TooComplex, message.into()))
 }
 
+/// What the pickle asks for can't be in any file.
 pub(super) fn unsupported<T>(message: impl Into<String>) -> Step<T> {
     Err(Wrong(FaultKind::Unsupported, message.into()))
 }
 
+/// The bytes end within `what`.
 pub(super) fn truncated(what: &str) -> Wrong {
     Wrong(FaultKind::Truncated, format!("the pickle ends within {what}"))
 }

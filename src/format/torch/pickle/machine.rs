@@ -78,29 +78,47 @@ fn plain(message: &str) -> String {
 
 /// Nodes that every tree has: shared, so that small values cost nothing.
 const NONE: NodeId = NodeId(0);
+/// The node of `True`.
 const TRUE: NodeId = NodeId(1);
+/// The node of `False`.
 const FALSE: NodeId = NodeId(2);
+/// The node of `()`.
 pub(super) const EMPTY_TUPLE: NodeId = NodeId(3);
 
+/// The state of the stack machine.
+///
+/// Values live in `nodes`; stack, marks and memo hold their numbers. So `DUP` and the memo cost four bytes,
+/// whatever they repeat, and nothing here recurses.
 pub(super) struct Machine<'a> {
+    /// The bytes, and how far they were read.
     cursor: Cursor<'a>,
     /// Where the opcode at work begins.
     at: usize,
     options: &'a ReadOptions,
+    /// All values, in the order in which they were made.
     pub(super) nodes: Vec<Node>,
+    /// All storages, in the order of their first use.
     pub(super) storages: Vec<Storage>,
     /// By key; for a view, by the storage that it is a part of as well.
     pub(super) storage_ids: HashMap<(Option<StorageId>, String), StorageId>,
+    /// What may still be copied.
     pub(super) budget: Budget,
+    /// The stack, marks left out.
     stack: Vec<NodeId>,
+    /// How high the stack was at each `MARK` that nothing has taken yet.
     marks: Vec<usize>,
+    /// The memo. A map and no list: an index is four bytes of the file's choice.
     memo: HashMap<u32, NodeId>,
+    /// The names outside the list, each once.
     unknown: BTreeSet<String>,
+    /// Those of them that the options accept.
     accepted: BTreeSet<String>,
+    /// The first thing that PyTorch's safe reader would refuse.
     beyond: Option<String>,
 }
 
 impl<'a> Machine<'a> {
+    /// A machine before its first opcode.
     fn new(bytes: &'a [u8], options: &'a ReadOptions) -> Self {
         Self {
             cursor: Cursor::new(bytes),
@@ -119,6 +137,8 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Runs up to `STOP`, and returns the value on top of the stack. What lies below it is dropped, as Python
+    /// does.
     fn run(&mut self) -> Step<NodeId> {
         loop {
             self.at = self.cursor.position();
@@ -138,6 +158,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Does what one opcode says.
     fn step(&mut self, opcode: Opcode) -> Step {
         match opcode {
             Opcode::Mark => self.marks.push(self.stack.len()),
@@ -195,6 +216,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// `PROTO`. The version changes nothing: each opcode means the same in all protocols that have it.
     fn protocol(&mut self) -> Step {
         let [version] = self.fixed("the protocol")?;
         if version > 5 {
@@ -203,6 +225,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Pushes what the memo holds.
     fn get(&mut self, opcode: Opcode) -> Step {
         let index = self.memo_index(opcode)?;
         let Some(&id) = self.memo.get(&index) else {
@@ -212,6 +235,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Writes the top of the stack into the memo, and leaves it where it is.
     fn put(&mut self, opcode: Opcode) -> Step {
         let index = self.memo_index(opcode)?;
         let top = self.top()?;
@@ -219,6 +243,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Reads the index of a memo entry; `MEMOIZE` takes the next one, as Python counts.
     fn memo_index(&mut self, opcode: Opcode) -> Step<u32> {
         match opcode {
             Opcode::BinGet | Opcode::BinPut => Ok(u8::from_le_bytes(self.fixed("a memo index")?).into()),
@@ -263,6 +288,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// The opcodes that name a class, call one, or give a value its state.
     fn object(&mut self, opcode: Opcode) -> Step {
         match opcode {
             Opcode::Global => {
@@ -320,6 +346,8 @@ impl<'a> Machine<'a> {
         self.call_and_push(callee, items)
     }
 
+    /// Calls a global. Nothing is executed: a known name builds what its call would return, and any other
+    /// becomes data that says what would have been called, with what.
     fn call_and_push(&mut self, callee: NodeId, arguments: Vec<NodeId>) -> Step {
         let opaque = !self.unknown.is_empty() || !self.accepted.is_empty();
         let built = match self.node(callee) {
@@ -352,6 +380,8 @@ impl<'a> Machine<'a> {
         })))
     }
 
+    /// Pushes a global, and notes it where it isn't on the list: the name alone is enough, called or not,
+    /// since Python imports its module when it meets it.
     fn push_global(&mut self, name: String) -> Step {
         // `STACK_GLOBAL` takes its two strings from wherever they are: one byte copies both.
         self.budget.charge(name.len())?;
@@ -375,6 +405,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Notes the first thing that PyTorch's safe reader would refuse.
     pub(super) fn note_beyond(&mut self, what: impl FnOnce() -> String) {
         if self.beyond.is_none() {
             self.beyond = Some(what());
@@ -383,10 +414,12 @@ impl<'a> Machine<'a> {
 
     // The stack and the arena.
 
+    /// Returns a value.
     pub(super) fn node(&self, id: NodeId) -> &Node {
         self.nodes.get(id.0 as usize).unwrap_or(&Node::None)
     }
 
+    /// Takes a value for a string.
     pub(super) fn text(&self, id: NodeId) -> Step<&str> {
         match self.node(id) {
             Node::Text(text) => Ok(text),
@@ -394,6 +427,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Adds a value, and gives it its number.
     pub(super) fn add(&mut self, node: Node) -> Step<NodeId> {
         if self.nodes.len() >= MAX_NODES {
             return too_complex(format!("the pickle makes more than {MAX_NODES} values"));
@@ -403,12 +437,14 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
+    /// Adds a value, and pushes it.
     fn push(&mut self, node: Node) -> Step {
         let id = self.add(node)?;
         self.stack.push(id);
         Ok(())
     }
 
+    /// Pushes a value that there is already.
     pub(super) fn push_id(&mut self, id: NodeId) {
         self.stack.push(id);
     }
@@ -418,6 +454,7 @@ impl<'a> Machine<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
+    /// Returns the top of the stack.
     fn top(&self) -> Step<NodeId> {
         match self.stack.last() {
             Some(&id) if self.stack.len() > self.floor() => Ok(id),
@@ -425,12 +462,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Takes the top of the stack.
     fn pop(&mut self) -> Step<NodeId> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
+    /// Takes the `count` topmost values, the lowest one first.
     pub(super) fn pop_many(&mut self, count: usize) -> Step<Vec<NodeId>> {
         match self.stack.len().checked_sub(count) {
             Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
@@ -438,6 +477,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Takes what lies above the last mark, and the mark.
     pub(super) fn pop_mark(&mut self) -> Step<Vec<NodeId>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
@@ -456,18 +496,23 @@ impl<'a> Machine<'a> {
 
     // The bytes.
 
+    /// Takes the next `count` bytes. A length that the file hasn't is found here, before anything is
+    /// allocated.
     pub(super) fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
         self.cursor.take(count).ok_or_else(|| truncated(what))
     }
 
+    /// Takes the next `N` bytes.
     pub(super) fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
         self.cursor.array().ok_or_else(|| truncated(what))
     }
 
+    /// Takes a line of a text opcode, without its newline.
     pub(super) fn raw_line(&mut self) -> Step<&'a [u8]> {
         self.cursor.line().ok_or_else(|| truncated("a line"))
     }
 
+    /// Takes a line that must be UTF-8: a name, a number.
     pub(super) fn line(&mut self) -> Step<&'a str> {
         match std::str::from_utf8(self.raw_line()?) {
             Ok(line) => Ok(line),
@@ -485,6 +530,7 @@ pub(super) fn pairs(items: &[NodeId]) -> Step<Vec<(NodeId, NodeId)>> {
     Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
 }
 
+/// The content of a map: none where it is empty, so that an empty map costs no allocation.
 pub(super) fn boxed(entries: Vec<(NodeId, NodeId)>) -> Option<Box<Map>> {
     if entries.is_empty() { None } else { Some(Box::new(Map { entries, attributes: None })) }
 }

@@ -53,6 +53,7 @@ pub(super) fn decimal(text: &str) -> Step<Node> {
     Ok(integer(&bytes))
 }
 
+/// Multiplies a little-endian number by ten and adds a digit.
 fn times_ten_plus(mut number: Vec<u8>, digit: u8) -> Vec<u8> {
     let mut carry = u16::from(digit);
     for byte in &mut number {
@@ -66,6 +67,7 @@ fn times_ten_plus(mut number: Vec<u8>, digit: u8) -> Vec<u8> {
     number
 }
 
+/// Negates a number in two's complement: the bits turned over, plus one.
 fn negate(number: &mut [u8]) {
     let mut carry = true;
     for byte in number {
@@ -118,6 +120,7 @@ pub(super) fn raw_unicode_escape(line: &[u8]) -> Step<Node> {
     Ok(text(bytes))
 }
 
+/// Reads exactly `count` hexadecimal digits.
 fn hex(digits: &[u8], count: usize) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == count)?;
     u32::from_str_radix(digits, 16).ok()
