@@ -1,3 +1,6 @@
+/// The most that a fault's message repeats of the file.
+const MAX_MESSAGE_BYTES: usize = 400;
+
 /// Why a pickle can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (pickle offset {offset})")]
@@ -58,4 +61,22 @@ pub(super) fn unsupported<T>(message: impl Into<String>) -> Step<T> {
 /// The bytes end within `what`.
 pub(super) fn truncated(what: &str) -> Wrong {
     Wrong(FaultKind::Truncated, format!("the pickle ends within {what}"))
+}
+
+/// Returns a message as a terminal may show it: names in it come from the file, at any length and with
+/// any characters.
+pub(super) fn plain(message: &str) -> String {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+    let mut plain = String::with_capacity(end);
+    for character in message.get(..end).unwrap_or_default().chars() {
+        if character.is_control() {
+            plain.extend(character.escape_debug());
+        } else {
+            plain.push(character);
+        }
+    }
+    if end < message.len() {
+        plain.push('…');
+    }
+    plain
 }

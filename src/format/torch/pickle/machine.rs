@@ -3,16 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::budget::{Budget, MAX_NODES};
-use super::fault::{Fault, FaultKind, Step, Wrong, invalid, too_complex, truncated, unsupported};
+use super::fault::{Fault, FaultKind, Step, Wrong, invalid, plain, too_complex, truncated, unsupported};
 use super::globals::{self, Known};
 use super::key;
 use super::opcode::Opcode;
 use crate::format::cursor::Cursor;
 use crate::format::torch::ReadOptions;
 use crate::tensor::{Map, Node, NodeId, Object, Storage, StorageId, Tree};
-
-/// The most that a fault's message repeats of the file.
-const MAX_MESSAGE_BYTES: usize = 400;
 
 /// A pickle that was read.
 #[derive(Debug)]
@@ -58,24 +55,6 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Pickle, Fault> {
     }
 }
 
-/// Returns a message as a terminal may show it: names in it come from the file, at any length and with
-/// any characters.
-fn plain(message: &str) -> String {
-    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
-    let mut plain = String::with_capacity(end);
-    for character in message.get(..end).unwrap_or_default().chars() {
-        if character.is_control() {
-            plain.extend(character.escape_debug());
-        } else {
-            plain.push(character);
-        }
-    }
-    if end < message.len() {
-        plain.push('…');
-    }
-    plain
-}
-
 /// Nodes that every tree has: shared, so that small values cost nothing.
 const NONE: NodeId = NodeId(0);
 /// The node of `True`.
@@ -91,7 +70,7 @@ pub(super) const EMPTY_TUPLE: NodeId = NodeId(3);
 /// whatever they repeat, and nothing here recurses.
 pub(super) struct Machine<'a> {
     /// The bytes, and how far they were read.
-    cursor: Cursor<'a>,
+    pub(super) cursor: Cursor<'a>,
     /// Where the opcode at work begins.
     at: usize,
     options: &'a ReadOptions,
@@ -492,32 +471,6 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         self.pop().map(drop)
-    }
-
-    // The bytes.
-
-    /// Takes the next `count` bytes. A length that the file hasn't is found here, before anything is
-    /// allocated.
-    pub(super) fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
-        self.cursor.take(count).ok_or_else(|| truncated(what))
-    }
-
-    /// Takes the next `N` bytes.
-    pub(super) fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
-        self.cursor.array().ok_or_else(|| truncated(what))
-    }
-
-    /// Takes a line of a text opcode, without its newline.
-    pub(super) fn raw_line(&mut self) -> Step<&'a [u8]> {
-        self.cursor.line().ok_or_else(|| truncated("a line"))
-    }
-
-    /// Takes a line that must be UTF-8: a name, a number.
-    pub(super) fn line(&mut self) -> Step<&'a str> {
-        match std::str::from_utf8(self.raw_line()?) {
-            Ok(line) => Ok(line),
-            Err(_) => invalid("a line is no UTF-8"),
-        }
     }
 }
 
