@@ -71,6 +71,8 @@ pub fn beginning_of(head: &[u8]) -> Option<FormatKind> {
     MAGICS.iter().find(|(magic, _)| cut(magic)).map(|(_, kind)| *kind)
 }
 
+/// Returns whether a file is zero at both ends. A file system that lost its cache in a crash leaves the
+/// length and zeros; reading all of a large file only to say so would take minutes.
 fn is_zeros(source: &dyn ReadAt) -> io::Result<bool> {
     let len = source.len();
     let zero = |bytes: Vec<u8>| bytes.iter().all(|byte| *byte == 0);
@@ -78,6 +80,8 @@ fn is_zeros(source: &dyn ReadAt) -> io::Result<bool> {
         && zero(read_vec(source, len.saturating_sub(ZERO_BYTES)..len)?))
 }
 
+/// Tells a web page and a JSON document from other text. A download that failed often leaves the one or the
+/// other under the name of the checkpoint.
 fn text_kind(head: &[u8]) -> Option<FormatKind> {
     let text = head.trim_ascii_start();
     let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));

@@ -12,6 +12,8 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// Makes a tree of an arena. `root` and every number in `nodes` are meant for these nodes; one that isn't
+    /// reads as [`Node::None`].
     pub(crate) fn new(nodes: Vec<Node>, storages: Vec<Storage>, root: NodeId) -> Self {
         Self { nodes, storages, root }
     }

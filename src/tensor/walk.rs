@@ -97,6 +97,7 @@ impl Tree {
         FREE_VISITS.saturating_add(places.saturating_mul(VISITS_PER_PLACE))
     }
 
+    /// Appends a key to a path, behind a dot unless it is the first one.
     fn push_key(&self, path: &mut String, key: &Key, separate: bool) {
         if separate {
             path.push('.');
@@ -186,6 +187,7 @@ fn append(path: &mut String, text: fmt::Arguments<'_>) {
     debug_assert!(written.is_ok(), "a String takes any text");
 }
 
+/// Marks a node as being entered, or left.
 fn set(open: &mut [bool], id: NodeId, value: bool) {
     if let Some(slot) = open.get_mut(id.0 as usize) {
         *slot = value;
@@ -201,6 +203,7 @@ struct Frame {
     path: usize,
 }
 
+/// What leads to a value: its position in a list, or its key in a map.
 enum Key {
     Position(usize),
     Node(NodeId),

@@ -59,6 +59,7 @@ pub(super) fn open(
     opened
 }
 
+/// Reads and checks the header. The format has no deeper structure: what its tensors are is known then.
 fn open_safetensors(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
     match safetensors::read_header(source) {
         Ok(header) => {
@@ -73,6 +74,7 @@ fn open_safetensors(source: &FileSource, checked: &mut Checked) -> Option<Opened
     }
 }
 
+/// What a header says of the contents. `version` and `status` are entries of the metadata there.
 fn safetensors_contents(header: Header) -> Contents {
     let tensors: Vec<TensorInfo> = header.tensors.into_iter().map(|tensor| tensor.info).collect();
     let keys = tensors.iter().enumerate().map(|(at, tensor)| (tensor.name.clone(), Some(at))).collect();
@@ -87,6 +89,7 @@ fn safetensors_contents(header: Header) -> Contents {
     }
 }
 
+/// Opens a ZIP archive. Where its directory is gone, the first record still says what it was.
 fn open_archive(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
     match TorchArchive::open(source) {
         Ok(archive) => {
@@ -144,6 +147,7 @@ fn open_unknown(path: &Path, source: &FileSource, checked: &mut Checked) -> Opti
     None
 }
 
+/// Returns whether a person could read this: the difference between a log and damaged bytes.
 fn is_text(head: &[u8]) -> bool {
     let printable = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     std::str::from_utf8(head).is_ok() && head.iter().all(|byte| printable(byte) || !byte.is_ascii())

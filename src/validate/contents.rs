@@ -5,11 +5,15 @@ use crate::record::{Code, Finding, FormatKind, Integrity, Level, Place, TensorIn
 /// What the check of one checkpoint, or of one file of it, gave.
 #[derive(Debug)]
 pub(super) struct Checked {
+    /// What the content is.
     pub(super) format: FormatKind,
     /// The deepest level that was checked.
     pub(super) level: Option<Level>,
+    /// The size of all files that were looked at.
     pub(super) bytes: u64,
+    /// How much of the contents was held against checksums.
     pub(super) integrity: Integrity,
+    /// The facts, in the order in which they were found.
     pub(super) findings: Vec<Finding>,
     /// What is inside, where the structure could be read.
     pub(super) contents: Option<Contents>,
@@ -20,19 +24,24 @@ pub(super) struct Checked {
 /// What a checkpoint holds, as far as the level `keys` and `info` ask for it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
+    /// The tensors, in the order of the file; a shared one at each of its places.
     pub(super) tensors: Vec<TensorInfo>,
     /// Every key from the top on, joined by dots, with the tensor that it leads to.
     pub(super) keys: Vec<(String, Option<usize>)>,
     /// Whether the top level is a map, so that there can be keys.
     pub(super) is_map: bool,
+    /// The field `version`, where it is plain.
     pub(super) version: Option<String>,
+    /// The field `status`, where it is plain.
     pub(super) status: Option<String>,
     /// Whether ckpt itself wrote the file, so that `version` and `status` mean what they say.
     pub(super) tagged: bool,
+    /// What the file says of itself beside its contents.
     pub(super) metadata: BTreeMap<String, String>,
 }
 
 impl Checked {
+    /// A check that has found nothing yet.
     pub(super) fn new(format: FormatKind, level: Option<Level>) -> Self {
         Self {
             format,
@@ -86,6 +95,7 @@ impl Checked {
         self.findings = merged;
     }
 
+    /// Returns whether a finding changes the verdict: deeper levels would build on sand then.
     pub(super) fn failed(&self) -> bool {
         self.findings.iter().any(Finding::is_failure)
     }

@@ -12,6 +12,7 @@ use crate::record::{Code, Finding, FormatKind, Level};
 /// The file that makes a directory a `torch.distributed.checkpoint`.
 const DISTRIBUTED_METADATA: &str = ".metadata";
 
+/// Checks a directory. Only a Trainer's is one checkpoint; of any other the caller is told to name the files.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     let names = match file_names(path) {
         Ok(names) => names,

@@ -36,6 +36,7 @@ pub(super) fn contents_not_checked() -> Finding {
     Finding::note(Code::ContentsNotChecked, Level::Size, message)
 }
 
+/// Levels 2 and 3, on one open file: what is checked is what was opened, whatever takes its name meanwhile.
 fn check_contents(path: &Path, options: &VerifyOptions, checked: &mut Checked) {
     checked.level = Some(Level::Container);
     let source = match FileSource::open(path) {

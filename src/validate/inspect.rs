@@ -43,6 +43,7 @@ fn taken(path: &Path, mut checked: Checked) -> Result<(FormatKind, u64, Contents
     }
 }
 
+/// Reads the structure of a single file, as far as it holds together.
 fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64, Contents), Error> {
     let source = FileSource::open(path).map_err(|error| Error::io(path, "read it", error))?;
     let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Container));

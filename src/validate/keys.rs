@@ -45,6 +45,8 @@ pub(crate) fn check_requirements(requirements: &[Requirement], keys: &[KeyEntry<
     requirements.iter().flat_map(|requirement| check(requirement, keys)).collect()
 }
 
+/// Holds all keys against one requirement. With a pattern, every tensor that matches must have the dtype and
+/// the shape; what matches and is no tensor is passed over, unless nothing else does.
 fn check(requirement: &Requirement, keys: &[KeyEntry<'_>]) -> Vec<Finding> {
     let matching: Vec<&KeyEntry<'_>> = keys.iter().filter(|key| requirement.matches(key.path)).collect();
     if matching.is_empty() {
@@ -74,6 +76,7 @@ fn check(requirement: &Requirement, keys: &[KeyEntry<'_>]) -> Vec<Finding> {
     findings
 }
 
+/// Says that a key is missing, and what may have been meant.
 fn missing(requirement: &Requirement, keys: &[KeyEntry<'_>]) -> Finding {
     let name = requirement.name();
     let message = if requirement.is_pattern() {
@@ -91,6 +94,7 @@ fn missing(requirement: &Requirement, keys: &[KeyEntry<'_>]) -> Finding {
     incompatible(Code::KeyMissing, message).at_key(requirement.as_str())
 }
 
+/// Says that a dtype or a shape was asked of what has none.
 fn no_tensor(requirement: &Requirement, matching: &[&KeyEntry<'_>]) -> Finding {
     let message = match matching {
         [key] => format!("{} is no tensor, so that it has no dtype and no shape", quoted(key.path)),
@@ -130,6 +134,7 @@ pub(crate) fn check_like(reference: &[TensorInfo], actual: &[TensorInfo]) -> Vec
     findings
 }
 
+/// The tensors by name. Of two of one name, which only a pickle can have, the last counts.
 fn by_name(tensors: &[TensorInfo]) -> HashMap<&str, &TensorInfo> {
     tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
@@ -146,27 +151,32 @@ fn missing_tensor(tensor: &TensorInfo, unexpected: &[&TensorInfo]) -> Finding {
     incompatible(Code::KeyMissing, message).at_key(name)
 }
 
+/// The finding for a tensor that the reference hasn't.
 fn foreign(tensor: &TensorInfo) -> Finding {
     let message = format!("the tensor {} isn't in the reference", quoted(&tensor.name));
     incompatible(Code::KeyUnexpected, message).at_tensor(&tensor.name)
 }
 
+/// The finding for a dtype; `by` says who wants another.
 fn other_dtype(tensor: &TensorInfo, wanted: &str, by: &str) -> Finding {
     let message = format!("{} has the dtype {}, and {wanted} is {by}", quoted(&tensor.name), tensor.dtype);
     incompatible(Code::DtypeMismatch, message)
 }
 
+/// The finding for a shape; `by` says who wants another.
 fn other_shape(tensor: &TensorInfo, wanted: &str, by: &str) -> Finding {
     let message =
         format!("{} has the shape {}, and {wanted} is {by}", quoted(&tensor.name), list(&tensor.shape));
     incompatible(Code::ShapeMismatch, message)
 }
 
+/// Prints a shape as a requirement writes it.
 fn list(shape: &[u64]) -> String {
     let lengths: Vec<String> = shape.iter().map(u64::to_string).collect();
     format!("[{}]", lengths.join(","))
 }
 
+/// A finding of this level: sound bytes that aren't what was asked for.
 fn incompatible(code: Code, message: String) -> Finding {
     Finding::incompatible(code, Level::Keys, message)
 }

@@ -18,6 +18,8 @@ use crate::tensor::Node;
 /// A plain pickle is looked through for what it asks for up to this size.
 const MAX_PICKLE_BYTES: u64 = 64 << 20;
 
+/// Checks what the container holds, and adds what was found to `checked`. The progress sink hears of each
+/// byte of the file once, whatever the format: also of those that need no reading.
 pub(super) fn check(source: &FileSource, opened: &Opened, options: &VerifyOptions, checked: &mut Checked) {
     match opened {
         Opened::Safetensors => {
@@ -40,12 +42,15 @@ pub(super) fn check(source: &FileSource, opened: &Opened, options: &VerifyOption
     }
 }
 
+/// Tells the progress sink of bytes that are done.
 fn tell(options: &VerifyOptions, bytes: u64) {
     if let Some(progress) = &options.progress {
         progress.add(bytes);
     }
 }
 
+/// Reads the pickle first, then checks every record: the pickle is small, and says what the rest is. A pickle
+/// that can't be read doesn't stop the records' check, which tells how far damage goes.
 fn check_archive(
     source: &FileSource,
     archive: &TorchArchive,
@@ -76,6 +81,7 @@ fn check_archive(
     }
 }
 
+/// Tells how many of the records carry a checksum. Empty ones have nothing to vouch for.
 fn integrity(entries: &[Entry]) -> Integrity {
     let mut records = entries.iter().filter(|entry| entry.size > 0);
     let Some(first) = records.next() else { return Integrity::None };
@@ -113,6 +119,8 @@ fn check_checksums(
     findings
 }
 
+/// Checks the records that lie in the file as they are: all at once, so that the scan can read in the order
+/// of the disk with several threads. One read error is one finding, not one per record.
 fn check_stored(source: &FileSource, entries: &[&Entry], options: &VerifyOptions) -> Vec<Finding> {
     let ranges: Vec<Range<u64>> = entries.iter().map(|entry| entry.data.clone()).collect();
     let progress = |bytes| tell(options, bytes);
@@ -130,6 +138,7 @@ fn check_stored(source: &FileSource, entries: &[&Entry], options: &VerifyOptions
         .collect()
 }
 
+/// Checks a record that is compressed: what comes out counts.
 fn check_deflated(source: &FileSource, entry: &Entry) -> Option<Finding> {
     match inflate_checksum(source, entry) {
         Ok(checksum) => {
@@ -174,6 +183,7 @@ pub(super) fn contents(checkpoint: &Checkpoint, with_keys: bool) -> Result<Conte
     })
 }
 
+/// The finding for values that can't be listed.
 fn too_complex(error: crate::tensor::WalkError) -> Box<Finding> {
     Box::new(Finding::incompatible(
         Code::TooComplex,

@@ -31,6 +31,7 @@ pub struct VerifyOptions {
 }
 
 impl Default for VerifyOptions {
+    /// Checks the contents, asks for no keys and no marker, and allows no names.
     fn default() -> Self {
         Self {
             level: Level::Load,

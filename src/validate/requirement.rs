@@ -149,6 +149,7 @@ fn split(text: &str) -> Result<(&str, Suffix), Error> {
     }
 }
 
+/// Says where a shape goes wrong, and how to write a name that ends like one.
 fn malformed_shape(text: &str, name: &str, word: &str, shape: &str) -> Error {
     let at = text.chars().count() - shape.chars().count() + 1;
     Error::usage(format!(

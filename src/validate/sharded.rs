@@ -14,6 +14,7 @@ use crate::record::{Code, Finding, FormatKind, Level, TensorInfo, first_few, quo
 /// The index of a model with a million tensors has a tenth of this.
 const MAX_INDEX_BYTES: u64 = 1 << 30;
 
+/// Checks an index and all its shards. The marker that may be required is the index's and each shard's own.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::HuggingFaceSharded, Some(Level::Size));
     let size::Sized { bytes, findings } = size::check(path, options);
@@ -41,6 +42,8 @@ pub(super) fn read(path: &Path) -> Result<Index, Box<Finding>> {
     read_index(&bytes).map_err(|flaw| Box::new(flaw_finding(flaw, Level::Container)))
 }
 
+/// Checks each shard as a file of its own, then all of them against the index. What the index says of a shard
+/// that isn't there, or can't be read, is not repeated tensor by tensor.
 fn check_all(path: &Path, index: &Index, options: &VerifyOptions, checked: &mut Checked) {
     checked.findings.extend(index.notes.iter().cloned());
     let directory = path.parent().unwrap_or(Path::new(""));
@@ -66,6 +69,7 @@ fn check_all(path: &Path, index: &Index, options: &VerifyOptions, checked: &mut 
     }
 }
 
+/// The finding for a shard that isn't there.
 fn missing_shard(name: &str) -> Finding {
     let message = format!("the shard {} is missing", quoted(name));
     Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name)

@@ -13,10 +13,13 @@ const MAX_MARKER_BYTES: u64 = 64 << 10;
 
 /// What level 1 found out.
 pub(super) struct Sized {
+    /// The size of the file; 0 where it is none.
     pub(super) bytes: u64,
+    /// The facts, none of which needed the file to be opened.
     pub(super) findings: Vec<Finding>,
 }
 
+/// Looks at the file from outside: three system calls where it stands alone.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Sized {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -31,6 +34,8 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Sized {
     Sized { bytes, findings }
 }
 
+/// Refuses what can't be read like a file. A FIFO or a device is refused before it is opened: that could
+/// hang.
 fn check_kind(metadata: &Metadata) -> Option<Finding> {
     if !metadata.is_file() {
         let message = "neither a regular file nor a checkpoint's directory";
@@ -56,6 +61,8 @@ pub(super) fn unreadable(level: Level, error: &io::Error) -> Finding {
     Finding::unreadable(Code::IoError, level, format!("it can't be read: {error}"))
 }
 
+/// Looks for the completion marker. One that says a size is held to it; any other says "finished", and that
+/// is all there is to know. A marker that can't be read counts only where it is required.
 fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding> {
     match read_beside(path, Marker::SUFFIX) {
         Ok(Some(text)) => match Marker::parse(&text) {
@@ -78,12 +85,14 @@ fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding
     }
 }
 
+/// Holds the file to its seal, where it has one that can be read.
 fn check_seal(path: &Path, bytes: u64) -> Option<Finding> {
     let text = read_beside(path, Seal::SUFFIX).ok()??;
     let seal = Seal::parse(&text)?;
     (seal.bytes != bytes).then(|| mismatch("seal", seal.bytes, bytes))
 }
 
+/// The finding for a size that somebody had noted otherwise.
 fn mismatch(what: &str, expected: u64, found: u64) -> Finding {
     let message = format!("the file has {found} bytes, and its {what} says {expected}");
     Finding::corrupted(Code::SizeMismatch, Level::Size, message)

@@ -12,6 +12,7 @@ use crate::record::{Code, Finding, FormatKind, Level, Verdict};
 /// The state file holds the log of the whole training: megabytes, at most.
 const MAX_STATE_BYTES: u64 = 1 << 30;
 
+/// Checks the directory's files, each by its role. The weights are the contents that keys are asked of.
 pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::HuggingFaceTrainer, Some(Level::Size));
     let found = trainer_artifacts(names);
@@ -30,6 +31,7 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
     checked
 }
 
+/// Checks one file. `training_args.bin` holds a Python object by nature and is asked only to be intact.
 fn check_artifact(directory: &Path, artifact: &Artifact, options: &VerifyOptions) -> Checked {
     let path = directory.join(&artifact.name);
     match artifact.role {
@@ -55,6 +57,7 @@ fn settle_for_intact(checked: &mut Checked) {
     }
 }
 
+/// Checks `trainer_state.json`: that it can be read, and that it is of the step the directory is named after.
 fn check_state(directory: &Path, path: &Path, options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::Json, Some(Level::Size));
     let sized = super::size::check(path, options);

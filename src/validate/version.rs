@@ -30,6 +30,7 @@ fn check_version(version: Option<&str>) -> Option<Finding> {
     Some(Finding::incompatible(Code::VersionTooNew, Level::Keys, message).at_key("version"))
 }
 
+/// A checkpoint that was saved in stages says so until the last one.
 fn check_status(status: Option<&str>) -> Option<Finding> {
     (status == Some("in_progress")).then(|| {
         let message = "the checkpoint says of itself that it isn't finished";

@@ -220,7 +220,7 @@ fn a_file_that_may_not_be_read_is_unreadable() {
 
     let place = Place::new();
     let path = place.write("a.pt", fixture("small.pt"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         eprintln!("the refusal of a read isn't shown here: this user may read every file");
     } else {

@@ -25,6 +25,7 @@ pub fn check_shards(index: &Index, shards: &[Shard]) -> Vec<Finding> {
     findings
 }
 
+/// Finds the shards that the index names and that could not be read.
 fn missing_shards(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<Finding> {
     let missing = index.shards.iter().filter(|name| !there.contains_key(name.as_str()));
     let finding = |name: &String| {
@@ -34,6 +35,8 @@ fn missing_shards(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<Fi
     first_few(missing, finding, "shards are missing")
 }
 
+/// Finds the tensors that are not in the shard where the index puts them. Tensors of a missing shard are left
+/// out: its absence has been said.
 fn missing_tensors(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<Finding> {
     let names: HashMap<&str, HashSet<&str>> = there
         .iter()
@@ -50,6 +53,8 @@ fn missing_tensors(index: &Index, there: &HashMap<&str, &[TensorInfo]>) -> Vec<F
     first_few(missing, finding, "tensors are missing from their shards")
 }
 
+/// Finds the tensors that the index doesn't know, or puts elsewhere. A loader that goes by the index would
+/// pass them over in silence.
 fn foreign_tensors(index: &Index, shards: &[Shard]) -> Vec<Finding> {
     let all = shards.iter().flat_map(|(shard, tensors)| tensors.iter().map(move |tensor| (shard, tensor)));
     let foreign = all.filter(|(shard, tensor)| index.shard_of(&tensor.name) != Some(shard.as_str()));

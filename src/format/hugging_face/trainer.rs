@@ -155,6 +155,7 @@ pub fn trainer_artifacts(names: &[String]) -> TrainerArtifacts {
     TrainerArtifacts { artifacts, findings }
 }
 
+/// Tells what a file is for; none for one that has no part in resuming.
 fn artifact(name: &str) -> Option<Artifact> {
     let role = Role::of(name);
     let required = matches!(
@@ -164,14 +165,17 @@ fn artifact(name: &str) -> Option<Artifact> {
     (role != Role::Other).then(|| Artifact { name: name.to_owned(), role, required })
 }
 
+/// Returns whether there is a file of the role.
 fn has(artifacts: &[Artifact], role: Role) -> bool {
     artifacts.iter().any(|artifact| artifact.role == role)
 }
 
+/// The finding for a part that is gone.
 fn missing(message: impl Into<String>) -> Finding {
     Finding::corrupted(Code::ArtifactMissing, Level::Size, message)
 }
 
+/// Weights in one of their forms must be there; shards without their index are of no use to a loader.
 fn missing_weights(artifacts: &[Artifact]) -> Option<Finding> {
     let forms = [Role::Weights, Role::WeightsIndex, Role::Adapter, Role::Engine];
     if forms.into_iter().any(|role| has(artifacts, role)) {
@@ -184,6 +188,7 @@ fn missing_weights(artifacts: &[Artifact]) -> Option<Finding> {
     }))
 }
 
+/// The state file is written last, so its absence says that the save was cut off.
 fn missing_position(artifacts: &[Artifact]) -> Option<Finding> {
     let message = "trainer_state.json, which is written last, is missing: the save was interrupted";
     (!has(artifacts, Role::TrainerState)).then(|| missing(message).at_file("trainer_state.json"))

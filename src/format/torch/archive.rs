@@ -76,6 +76,8 @@ impl TorchArchive {
         self.archive.entries.iter().find(|entry| entry.name.strip_prefix(self.folder.as_str()) == Some(name))
     }
 
+    /// Finds a record that every checkpoint has. The writer adds its records one by one and the directory
+    /// last, so one that is missing in a sound archive was lost when the archive was made or rewritten.
     fn required(&self, name: &str) -> Result<&Entry, Finding> {
         self.record(name).ok_or_else(|| {
             let message = format!("the record '{name}' is missing: saving was not finished");
@@ -120,6 +122,7 @@ impl TorchArchive {
         Err(Finding::incompatible(Code::Ambiguous, Level::Container, message).at_record(&entry.name))
     }
 
+    /// Reads the small records, as far as they are there and short enough to be what they should be.
     fn read_metadata(&mut self, source: &dyn ReadAt) -> Result<(), Flaw> {
         for name in
             ["version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"]
@@ -134,6 +137,8 @@ impl TorchArchive {
         Ok(())
     }
 
+    /// PyTorch refuses what is newer than it knows, so a newer version is no damage. A text that is no number
+    /// is damage, unless a checksum says that it was written that way.
     fn check_version(&self) -> Result<(), Finding> {
         let entry = self.required("version")?;
         let text = self.metadata.get("version").map_or("", |text| text.trim_ascii());
@@ -153,6 +158,7 @@ impl TorchArchive {
         }
     }
 
+    /// Only two values are ever written; a reader that took a third for one of them would read numbers wrong.
     fn check_byte_order(&self) -> Result<(), Finding> {
         let Some(entry) = self.record("byteorder") else { return Ok(()) };
         match self.metadata.get("byteorder").map_or("", String::as_str) {
@@ -197,6 +203,8 @@ impl TorchArchive {
         (data, findings)
     }
 
+    /// Finds where one storage's data lies. A finding goes into `findings`, and the storage is then taken for
+    /// missing: reading a tensor from it is an error, and the others can still be read.
     fn resolve_one(
         &self,
         storage: &Storage,
@@ -274,6 +282,8 @@ fn top_folder(archive: &Archive) -> String {
     first.split_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"))
 }
 
+/// Tells the kind by the records that only it has. TorchScript and `torch.export` archives have most of a
+/// checkpoint's records as well, so they are asked for first.
 fn classify(archive: &Archive, folder: &str) -> FormatKind {
     let within = |name: &str| {
         let full = format!("{folder}{name}");
@@ -300,6 +310,8 @@ fn is_array(entry: &Entry) -> bool {
     entry.name.strip_suffix(".npy").is_some()
 }
 
+/// Reads the pickle whole. A stored one is as large as the file says; a deflated one may claim any size, so
+/// its claim is held to a multiple of what is there.
 fn read_pickle(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
     let limit = entry.stored.saturating_mul(MAX_INFLATION).saturating_add(FREE_INFLATION);
     if entry.method == Method::Deflated && entry.size > limit {
@@ -311,6 +323,7 @@ fn read_pickle(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
     read_entry(source, entry)
 }
 
+/// Reads a record whole. The caller has looked at its size.
 fn read_entry(source: &dyn ReadAt, entry: &Entry) -> Result<Vec<u8>, Flaw> {
     match entry.method {
         Method::Stored => Ok(read_vec(source, entry.data.clone())?),

@@ -38,6 +38,8 @@ pub enum StorageData {
 }
 
 impl Checkpoint {
+    /// Takes up what was read. `data` has one place for each storage of the pickle's tree; `vouched` says
+    /// that a checksum covers the pickle.
     pub(super) fn new(pickle: Pickle, data: Vec<StorageData>, big_endian: bool, vouched: bool) -> Self {
         let findings = notes(&pickle, vouched);
         Self { tree: pickle.tree, data, big_endian, findings }
@@ -116,6 +118,8 @@ impl Checkpoint {
     }
 }
 
+/// What is told of a tensor. A size beyond 64 bits, which a tensor of expanded dimensions can have, is told
+/// as the largest one.
 fn info(path: &str, tensor: &Tensor) -> TensorInfo {
     let bytes = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.tensor_bytes(count));
     TensorInfo {
@@ -203,6 +207,8 @@ fn notes(pickle: &Pickle, vouched: bool) -> Vec<Finding> {
     findings
 }
 
+/// Says that tensors come from devices other than the CPU: `torch.load` puts them back there, and fails on a
+/// machine that hasn't such a device.
 fn device_note(storages: &[Storage]) -> Option<Finding> {
     let devices: BTreeSet<_> = storages
         .iter()

@@ -25,6 +25,7 @@ use crate::tensor::{Node, Storage, Tree};
 const MAGIC: [u8; 12] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// The magic number, as `LONG` of protocols 0 and 1 writes it.
 const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L\n.";
+/// The second pickle: the version of this layout, which never had another.
 const PROTOCOL: i64 = 1001;
 
 /// The pickles are read with a window that grows from this …
@@ -78,6 +79,7 @@ pub fn read(source: &dyn ReadAt, options: &ReadOptions) -> Result<Checkpoint, Fl
     Ok(checkpoint)
 }
 
+/// The five pickles at the beginning of the file.
 struct Pickles {
     values: Pickle,
     keys: Vec<String>,
@@ -85,6 +87,10 @@ struct Pickles {
 }
 
 impl Pickles {
+    /// Reads the five pickles, one behind the other.
+    ///
+    /// PyTorch runs all of them through the same unpickler, so what any of them asks for counts. A fault is
+    /// told by its offset in the file, not in its pickle.
     fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, Fault> {
         let mut at = 0;
         let mut next = || {
@@ -112,6 +118,7 @@ impl Pickles {
     }
 }
 
+/// Returns the value that the pickle gives.
 fn root(pickle: &Pickle) -> &Node {
     pickle.tree.node(pickle.tree.root())
 }
@@ -129,10 +136,12 @@ fn add_names(values: &mut Pickle, other: Pickle) {
     values.beyond_torch = values.beyond_torch.take().or(other.beyond_torch);
 }
 
+/// A fault of the order of the pickles, found when the one at `at` had been read.
 fn fault(at: usize, message: String) -> Fault {
     Fault { kind: FaultKind::Invalid, message, offset: at as u64, unknown_globals: Vec::new() }
 }
 
+/// Returns the strings of a list of strings; `None` for anything else.
 fn texts(tree: &Tree) -> Option<Vec<String>> {
     let Node::List(items) = tree.node(tree.root()) else { return None };
     items
@@ -182,6 +191,7 @@ fn locate(source: &dyn ReadAt, pickles: &Pickles) -> Result<(Vec<StorageData>, u
     Ok((data, at))
 }
 
+/// Finds a storage's data among those that were stepped over.
 fn place(storage: &Storage, places: &HashMap<&str, StorageData>) -> Result<StorageData, Finding> {
     if let Some((whole, start)) = storage.part_of {
         return Ok(StorageData::PartOf(whole, start));
@@ -193,6 +203,8 @@ fn place(storage: &Storage, places: &HashMap<&str, StorageData>) -> Result<Stora
     })
 }
 
+/// The finding for a file that ends within a storage. Data is written last, so this is what a write that was
+/// broken off looks like.
 fn short(storage: &Storage, missing: u64) -> Finding {
     let message =
         format!("the file ends {missing} bytes before storage '{}' does", storage.key.escape_debug());

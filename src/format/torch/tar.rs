@@ -2,6 +2,7 @@
 
 /// The names of the members of PyTorch 0.1's archives.
 const TORCH_MEMBERS: [&[u8]; 4] = [b"sys_info", b"pickle", b"tensors", b"storages"];
+/// The size of a header and of a block: POSIX.1-1988 "ustar" and the older form alike.
 const HEADER_BYTES: usize = 512;
 /// Where the header's checksum stands; it counts as spaces in itself.
 const CHECKSUM: std::ops::Range<usize> = 148..156;

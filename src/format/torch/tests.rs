@@ -31,9 +31,8 @@ fn records<'a>(pickle: &'a [u8], change: &[(&'a str, Option<&'a [u8]>)]) -> Vec<
     zip(Style::Torch, &all).bytes
 }
 
-#[expect(clippy::ptr_arg, reason = "a slice is no sized source")]
-fn open(bytes: &Vec<u8>) -> TorchArchive {
-    TorchArchive::open(bytes).unwrap_or_else(|flaw| panic!("{flaw}"))
+fn open(bytes: &[u8]) -> TorchArchive {
+    TorchArchive::open(&bytes.to_vec()).unwrap_or_else(|flaw| panic!("{flaw}"))
 }
 
 #[track_caller]
@@ -44,8 +43,8 @@ fn found<T: std::fmt::Debug>(read: Result<T, Flaw>, code: Code, verdict: Verdict
     *finding
 }
 
-fn read(bytes: &Vec<u8>) -> (Checkpoint, Vec<Finding>) {
-    open(bytes).read(bytes, &ReadOptions::default()).unwrap_or_else(|flaw| panic!("{flaw}"))
+fn read(bytes: &[u8]) -> (Checkpoint, Vec<Finding>) {
+    open(bytes).read(&bytes.to_vec(), &ReadOptions::default()).unwrap_or_else(|flaw| panic!("{flaw}"))
 }
 
 // The ZIP archive.
@@ -246,8 +245,8 @@ fn what_a_user_should_know_is_noted() {
 
 #[test]
 fn a_million_unsafe_names_make_no_million_findings() {
-    let names = (0..1000).fold(String::new(), |names, number| names + &format!("cm\nC{number}\n0"));
-    let bytes = records(format!("{names}N.").as_bytes(), &[]);
+    let names: Vec<String> = (0..1000).map(|number| format!("cm\nC{number}\n0")).collect();
+    let bytes = records(format!("{}N.", names.concat()).as_bytes(), &[]);
     let (checkpoint, _) = read(&bytes);
     let unsafe_names = checkpoint.findings.iter().filter(|finding| finding.code == Code::NeedsTrust);
     assert_eq!(unsafe_names.count(), 21);
@@ -272,9 +271,8 @@ fn stored(count: i64, bytes: &[u8]) -> Vec<u8> {
     [&count.to_le_bytes(), bytes].concat()
 }
 
-#[expect(clippy::ptr_arg, reason = "a slice is no sized source")]
-fn read_old(bytes: &Vec<u8>) -> Result<Checkpoint, Flaw> {
-    legacy::read(bytes, &ReadOptions::default())
+fn read_old(bytes: &[u8]) -> Result<Checkpoint, Flaw> {
+    legacy::read(&bytes.to_vec(), &ReadOptions::default())
 }
 
 #[test]

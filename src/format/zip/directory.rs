@@ -19,10 +19,16 @@ use crate::record::{Code, Finding, Level};
 
 /// The smallest possible entry: what bounds the number of entries by the bytes that are there.
 pub(super) const FIXED_BYTES: usize = 46;
+/// The value of a 32-bit field whose real value stands in the ZIP64 extra field (APPNOTE 4.5.3).
 const SEE_ZIP64: u32 = u32::MAX;
 /// Bits 0, 6 and 13: encrypted, strongly encrypted, directory encrypted.
 const ENCRYPTED: u16 = 0x2041;
 
+/// Reads all entries of the directory's `bytes`. The number of entries comes from the bytes and is held
+/// against the count of the end record: a count alone would let a short file ask for much memory.
+///
+/// An entry whose header and data can't lie before the directory is refused here, before anything is read at
+/// the place that it names.
 pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
     let mut entries = Vec::with_capacity(bytes.len() / FIXED_BYTES);
     let mut cursor = Cursor::new(bytes);
@@ -48,12 +54,18 @@ pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
 }
 
 /// What is wrong with one entry.
+///
+/// Kept apart from a finding so that parsing needs no offsets: [`Fault::finding`] adds the place.
 enum Fault {
+    /// The bytes are no entry, or end within one.
     Malformed(&'static str),
+    /// The entry of this name is stored as it is, with two sizes.
     SizesDiffer(String, u64, u64),
 }
 
 impl Fault {
+    /// Says what is wrong. A method or an encryption that nobody writes into checkpoints is no damage: the
+    /// bytes may well be as they were written.
     fn finding(self, at: u64) -> Finding {
         let level = Level::Container;
         match self {
@@ -73,6 +85,8 @@ impl Fault {
     }
 }
 
+/// Reads one entry. What its flags and its method say is looked at only when all of it could be read: bytes
+/// that are no entry say nothing about encryption.
 fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
     let mut fixed = Cursor::new(cursor.take(FIXED_BYTES).ok_or(Fault::Malformed("it ends within an entry"))?);
     let fields = parse_fixed(&mut fixed).ok_or(Fault::Malformed("no entry where one should begin"))?;
@@ -99,6 +113,7 @@ fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
     })
 }
 
+/// The fixed part of an entry, as it stands there.
 struct Fixed {
     flags: u16,
     method: u16,
@@ -111,6 +126,7 @@ struct Fixed {
     header: u32,
 }
 
+/// Reads the fixed part. `None` where it hasn't the signature, or begins on another disk.
 fn parse_fixed(fields: &mut Cursor<'_>) -> Option<Fixed> {
     if fields.take(4)? != b"PK\x01\x02" {
         return None;
@@ -137,6 +153,7 @@ fn parse_fixed(fields: &mut Cursor<'_>) -> Option<Fixed> {
     })
 }
 
+/// Sizes and offset of an entry, in bytes, wherever they stood.
 struct Wide {
     stored: u64,
     size: u64,
@@ -158,6 +175,9 @@ fn widen(fields: &Fixed, extra: &[u8]) -> Option<Wide> {
 pub(super) struct MalformedExtra;
 
 /// Finds an extra field by its id.
+///
+/// The content of an extra field follows its id and its length, two bytes each (APPNOTE 4.5.1). An id that is
+/// there twice is malformed: readers differ in which of the two they take.
 pub(super) fn find_extra(extra: &[u8], wanted: u16) -> Result<Option<&[u8]>, MalformedExtra> {
     let mut cursor = Cursor::new(extra);
     let mut found = None;
@@ -215,6 +235,7 @@ pub(super) fn check_names(entries: &[Entry]) -> Result<(), Finding> {
     Ok(())
 }
 
+/// The finding for an entry that can't lie where it says. `limit` is where the directory begins.
 fn out_of_bounds(entry: &Entry, limit: u64) -> Finding {
     let message = format!(
         "the entry's {} bytes from offset {} on reach past the archive's data, which ends at {limit}",

@@ -21,6 +21,7 @@ pub struct Entry {
     pub header: u64,
     /// Where the data lies.
     pub data: Range<u64>,
+    /// What the directory says, as it stands there.
     pub(super) raw: RawFields,
 }
 
@@ -36,8 +37,11 @@ pub enum Method {
 /// The directory's fields that only matter when they are compared.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RawFields {
+    /// The general purpose flags.
     pub(super) flags: u16,
+    /// The number of the compression method.
     pub(super) method: u16,
+    /// The CRC-32, 0 included.
     pub(super) crc32: u32,
     /// The name's bytes, where they are no UTF-8.
     pub(super) odd_name: Option<Box<[u8]>>,

@@ -8,6 +8,7 @@ use crate::format::Flaw;
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level};
 
+/// The size of the two buffers: all the memory that reading an entry takes, however large it is.
 const BLOCK_BYTES: usize = 128 << 10;
 
 /// Decompresses an entry and returns the checksum of what came out.
@@ -28,6 +29,11 @@ pub(crate) fn inflate_to_memory(source: &dyn ReadAt, entry: &Entry) -> Result<Ve
     Ok(all)
 }
 
+/// Hands the decompressed data to `sink`, block by block.
+///
+/// A hostile stream can't go on for long: it ends where the promised size is exceeded, and a decoder that
+/// makes no progress at the end of its input is at its end. Bytes behind the stream are damage as well:
+/// another reader might take them for something.
 fn inflate(source: &dyn ReadAt, entry: &Entry, sink: &mut dyn FnMut(&[u8])) -> Result<(), Flaw> {
     let mut decoder = Decompress::new(false);
     let mut input = vec![0; BLOCK_BYTES];
@@ -66,10 +72,12 @@ fn inflate(source: &dyn ReadAt, entry: &Entry, sink: &mut dyn FnMut(&[u8])) -> R
     Ok(())
 }
 
+/// The bytes between two positions of the decoder; at most a block.
 fn difference(now: u64, before: u64) -> usize {
     usize::try_from(now - before).unwrap_or(usize::MAX)
 }
 
+/// The finding for data that doesn't come out as promised. `at` is how far the data was read.
 fn broken(entry: &Entry, what: &str, at: u64) -> Finding {
     Finding::corrupted(Code::CompressionDamaged, Level::Load, what).at_record(&entry.name).at_offset(at)
 }

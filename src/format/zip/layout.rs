@@ -14,6 +14,7 @@ use crate::record::{Code, Finding, Level};
 
 /// The id of the padding's extra field: "FB".
 const PADDING_ID: u16 = u16::from_le_bytes(*b"FB");
+/// What PyTorch fills the padding with.
 const PADDING: u8 = b'Z';
 /// What miniz writes into the ZIP64 end record: "made by" and "needed".
 const ZIP64_VERSIONS: (u16, u16) = (0x031e, 45);
@@ -26,6 +27,8 @@ pub(super) fn is_torch(headers: &[Header]) -> bool {
     padded.count() * 2 > headers.len()
 }
 
+/// Holds every unused byte to PyTorch's value. Deflated entries are left out: somebody has zipped the archive
+/// anew and kept some of the headers.
 pub(super) fn check(
     tail: &Tail,
     entries: &[Entry],
@@ -43,6 +46,7 @@ pub(super) fn check(
     Ok(())
 }
 
+/// PyTorch writes no comment, and the ZIP64 records always, with the same two versions in them.
 fn check_tail(tail: &Tail) -> Result<(), Finding> {
     let exact = tail.comment_bytes == 0
         && !tail.defers_needlessly
@@ -50,6 +54,7 @@ fn check_tail(tail: &Tail) -> Result<(), Finding> {
     if exact { Ok(()) } else { Err(damaged("an unused field of the end records", tail.directory.end)) }
 }
 
+/// Holds the unused fields of each directory entry to zero.
 fn check_directory(tail: &Tail, entries: &[Entry], directory: &[u8]) -> Result<(), Finding> {
     let mut cursor = Cursor::new(directory);
     for entry in entries {
@@ -76,6 +81,8 @@ fn is_directory_entry_exact(cursor: &mut Cursor<'_>) -> Option<bool> {
     Some(versions == 0 && time == 0 && comment == 0 && disk == 0 && attributes == 0 && more == 0)
 }
 
+/// PyTorch leaves everything but flags, method and name to the directory and the descriptor: checksum 0,
+/// sizes 0 or, beyond 4 GiB, the sign for "see ZIP64".
 fn is_header_exact(header: &Header) -> bool {
     let mut cursor = Cursor::new(&header.bytes);
     cursor.take(4);
@@ -105,6 +112,7 @@ fn is_padding_exact(extra: &[u8]) -> bool {
     false
 }
 
+/// The finding for a byte that PyTorch would have written otherwise.
 fn damaged(what: &str, offset: u64) -> Finding {
     let message = format!("{what} has another value than PyTorch writes: at least one byte was changed");
     Finding::corrupted(Code::LayoutDamaged, Level::Container, message).at_offset(offset)

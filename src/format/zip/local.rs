@@ -20,7 +20,9 @@ use crate::format::{Flaw, read_vec};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level};
 
+/// The size of a local header without its name and its extra field.
 pub(super) const FIXED_BYTES: u64 = 30;
+/// The size of a descriptor with its signature and 64-bit sizes.
 const LONGEST_DESCRIPTOR: u64 = 24;
 
 /// A local header as it stands in the file.
@@ -36,6 +38,7 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Returns the extra field: the ZIP64 sizes, and PyTorch's padding.
     pub(super) fn extra(&self) -> &[u8] {
         self.bytes.get(30 + self.name_bytes..).unwrap_or_default()
     }
@@ -73,6 +76,11 @@ fn starts_of_the_next(entries: &[Entry], limit: u64) -> Result<Vec<u64>, Finding
     Ok(starts)
 }
 
+/// Reads the header of one entry; `next` is where the following one begins.
+///
+/// The directory's name and size are the truth. What the header says is held against them, and its own
+/// lengths only say where the data begins; data that would reach beyond `next` is an overlap, as with the
+/// "zip bomb" whose entries share their data.
 fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header, Flaw> {
     let expected = FIXED_BYTES + entry.name_bytes().len() as u64;
     let fixed = read_vec(source, entry.header..entry.header.saturating_add(expected).min(next))?;
@@ -100,6 +108,7 @@ fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header,
     Ok(header)
 }
 
+/// The fixed part of a local header that is held against the directory.
 struct Fields {
     flags: u16,
     method: u16,
@@ -110,6 +119,7 @@ struct Fields {
     extra_bytes: u16,
 }
 
+/// Reads the fixed part. `None` where it hasn't the signature, or is cut off.
 fn parse(bytes: &[u8]) -> Option<Fields> {
     let mut fields = Cursor::new(bytes);
     if fields.take(4)? != super::LOCAL_SIGNATURE {
@@ -174,6 +184,8 @@ fn check_gap(entry: &Entry, header: &Header) -> Result<(), Finding> {
     Ok(())
 }
 
+/// Returns whether the bytes are this entry's descriptor, in one of the four forms. The signature is optional
+/// (APPNOTE 4.3.9.3), and the length says which form it is: 12 and 20 bytes without it, 16 and 24 with it.
 fn is_descriptor(entry: &Entry, bytes: &[u8]) -> bool {
     let fields = if bytes.len().is_multiple_of(8) {
         let Some(fields) = bytes.strip_prefix(b"PK\x07\x08") else { return false };
@@ -191,6 +203,7 @@ fn is_descriptor(entry: &Entry, bytes: &[u8]) -> bool {
     crc32 == Some(entry.raw.crc32) && stored == Some(entry.stored) && size == Some(entry.size)
 }
 
+/// The finding for an entry that reaches into what begins at `next`.
 fn overlap(entry: &Entry, next: u64) -> Finding {
     let message = format!("the entry's {} bytes reach into what begins at offset {next}", entry.stored);
     Finding::corrupted(Code::EntriesOverlap, Level::Container, message)
@@ -198,6 +211,7 @@ fn overlap(entry: &Entry, next: u64) -> Finding {
         .at_offset(entry.header)
 }
 
+/// The finding for a place in the directory at which there is no header.
 fn headerless(entry: &Entry) -> Finding {
     let message = "there is no local header where the ZIP directory says";
     Finding::corrupted(Code::HeaderDisagrees, Level::Container, message)
@@ -205,6 +219,7 @@ fn headerless(entry: &Entry) -> Finding {
         .at_offset(entry.header)
 }
 
+/// The finding for a copy that says something else. Readers differ in which copy they trust.
 fn disagrees(entry: &Entry, what: &str) -> Finding {
     let message = format!("{what} than the ZIP directory");
     Finding::corrupted(Code::HeaderDisagrees, Level::Container, message)

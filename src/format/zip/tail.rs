@@ -22,8 +22,11 @@ use crate::format::{Flaw, read_vec};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level};
 
+/// The size of the end record without its comment.
 const END_BYTES: u64 = 22;
+/// The size of the ZIP64 locator.
 const LOCATOR_BYTES: u64 = 20;
+/// The size of the ZIP64 end record without its extensible data, which nobody writes.
 const ZIP64_END_BYTES: u64 = 56;
 /// The end record is looked for this far before the end of the file: a comment has at most 65,535 bytes.
 const SEARCH_BYTES: u64 = END_BYTES + 65_535;
@@ -31,18 +34,26 @@ const SEARCH_BYTES: u64 = END_BYTES + 65_535;
 /// Where the directory lies, agreed on by all the records that say so.
 #[derive(Debug)]
 pub(super) struct Tail {
+    /// Where the directory lies: right before the end records.
     pub(super) directory: Range<u64>,
+    /// The number of entries that the end record counts.
     pub(super) entries: u64,
+    /// The length of the comment at the very end.
     pub(super) comment_bytes: u64,
+    /// The ZIP64 end record, where there is one.
     pub(super) zip64: Option<Zip64End>,
     /// The old end record points to the ZIP64 record for a value that it could hold itself.
     pub(super) defers_needlessly: bool,
 }
 
+/// What the ZIP64 end record says beyond the old one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Zip64End {
+    /// Where it begins.
     pub(super) at: u64,
+    /// The version of the writer.
     pub(super) made_by: u16,
+    /// The version that a reader needs.
     pub(super) needed: u16,
 }
 
@@ -57,6 +68,12 @@ struct Summary {
 }
 
 impl Tail {
+    /// Finds the directory from the end of the file on.
+    ///
+    /// # Errors
+    ///
+    /// No end record whose comment reaches exactly to the end of the file, end records that disagree, or
+    /// bytes that belong to nothing. An archive within an archive, or before one, is told by those.
     pub(super) fn find(source: &dyn ReadAt) -> Result<Self, Flaw> {
         let (end_at, summary, comment_bytes) = find_end(source)?;
         // A directory that ends at the end record leaves no room for ZIP64 records: what looks like
@@ -84,6 +101,7 @@ impl Tail {
         })
     }
 
+    /// Reads the directory's bytes, up to a limit: it is all held in memory.
     pub(super) fn read_directory(&self, source: &dyn ReadAt) -> Result<Vec<u8>, Flaw> {
         let bytes = self.directory.end - self.directory.start;
         if bytes > MAX_DIRECTORY_BYTES {
@@ -121,11 +139,15 @@ fn find_end(source: &dyn ReadAt) -> Result<(u64, Summary, u64), Flaw> {
     .into())
 }
 
+/// The finding for bytes behind the end record. Many readers pass them over, and what they hold nobody
+/// checks.
 fn stray_tail(end_at: u64, end: u64, len: u64) -> Finding {
     let message = format!("{} bytes follow the end of the ZIP archive", len - end);
     Finding::corrupted(Code::StrayBytes, Level::Container, message).at_offset(end.max(end_at))
 }
 
+/// Where the end record's signature stands, the last one first: a comment may hold the signature as well, and
+/// then the last one whose comment fits is the end.
 fn positions_from_the_end(bytes: &[u8]) -> impl Iterator<Item = usize> {
     bytes
         .windows(END_SIGNATURE.len())
@@ -135,6 +157,7 @@ fn positions_from_the_end(bytes: &[u8]) -> impl Iterator<Item = usize> {
         .map(|(at, _)| at)
 }
 
+/// Reads the end record: its summary, and the length of its comment.
 fn parse_end(bytes: &[u8]) -> Option<(Summary, u64)> {
     let mut fields = Cursor::new(bytes);
     fields.take(4)?;
@@ -147,6 +170,8 @@ fn parse_end(bytes: &[u8]) -> Option<(Summary, u64)> {
     Some((Summary { disks, entries_here, entries, bytes, offset }, comment))
 }
 
+/// Reads the ZIP64 records before the end record at `end_at`. `None` where there are none: the end record
+/// then holds the facts itself.
 fn read_zip64(source: &dyn ReadAt, end_at: u64) -> Result<Option<(Zip64End, Summary)>, Flaw> {
     let Some(locator_at) = end_at.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
     let locator = read_vec(source, locator_at..end_at)?;
@@ -166,6 +191,7 @@ fn read_zip64(source: &dyn ReadAt, end_at: u64) -> Result<Option<(Zip64End, Summ
     }
 }
 
+/// Reads the ZIP64 end record, whose length must be that of the version without extensible data.
 fn parse_zip64(record: &[u8], at: u64) -> Option<(Zip64End, Summary)> {
     let mut fields = Cursor::new(record);
     if fields.take(4)? != b"PK\x06\x06" || fields.u64()? != ZIP64_END_BYTES - 12 {
@@ -205,6 +231,8 @@ fn agree(old: &Summary, wide: &Summary, end_at: u64) -> Result<bool, Finding> {
     Ok(needlessly)
 }
 
+/// An archive on several disks gives offsets from the beginning of each: its offsets would be read wrong
+/// here.
 fn check_disks(summary: &Summary, end_at: u64) -> Result<(), Finding> {
     if summary.disks != [0, 0] || summary.entries_here != summary.entries {
         return Err(damaged("the end record speaks of an archive on several disks", end_at));
@@ -232,6 +260,7 @@ fn misplaced(summary: &Summary, directory_end: u64) -> Finding {
     }
 }
 
+/// The finding for end records that can't be believed.
 fn damaged(message: &str, offset: u64) -> Finding {
     Finding::corrupted(Code::DirectoryDamaged, Level::Container, message).at_offset(offset)
 }

@@ -16,6 +16,7 @@ const COPIES_PER_BYTE: usize = 8;
 pub(super) struct Budget(usize);
 
 impl Budget {
+    /// The budget of a pickle of this many bytes.
     pub(super) fn for_bytes(bytes: usize) -> Self {
         Self(bytes.saturating_mul(COPIES_PER_BYTE).saturating_add(FREE_COPIES))
     }

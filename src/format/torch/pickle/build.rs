@@ -5,6 +5,11 @@ use super::machine::Machine;
 use crate::tensor::{Node, NodeId, Tensor};
 
 impl Machine<'_> {
+    /// Gives `target` its state, in place: the memo may name it as well.
+    ///
+    /// Tensors, arrays and dtypes get their contents this way; an ordered map gets its attributes, and an
+    /// object of an unknown class keeps the state as data. Nothing else takes a state: in Python the call
+    /// would end up in `__dict__.update` or in an error.
     pub(super) fn build(&mut self, target: NodeId, state: NodeId) -> Step {
         let replaced = match self.node(target) {
             Node::Tensor(tensor) => {

@@ -56,6 +56,9 @@ impl Machine<'_> {
         self.add(node)
     }
 
+    /// `torch._tensor._rebuild_from_type_v2(function, type, arguments, state)`: a tensor of a subclass. The
+    /// tensor is the one that `function` rebuilds; the subclass is a global of its own, which was looked at
+    /// when it was pushed.
     fn rebuild_as_type(&mut self, function: NodeId, arguments: NodeId, depth: usize) -> Step<NodeId> {
         if depth > MAX_WRAPPING {
             return too_complex("a tensor is wrapped too often");
@@ -93,6 +96,7 @@ impl Machine<'_> {
         Ok(Node::Map(kind, boxed(entries)))
     }
 
+    /// Takes a list or a tuple of two for a key and its value, as `dict()` does.
     fn pair(&self, id: NodeId) -> Step<(NodeId, NodeId)> {
         match self.node(id) {
             Node::List(items) | Node::Tuple(items) => match items.as_slice() {
@@ -119,6 +123,7 @@ impl Machine<'_> {
         Ok(items)
     }
 
+    /// `bytearray()`, `bytearray(bytes)`, and what protocol 2 writes: `bytearray(text, 'latin-1')`.
     fn byte_array(&mut self, arguments: &[NodeId]) -> Step<Node> {
         let bytes = match arguments {
             [] => Box::default(),
@@ -198,6 +203,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Returns whether a value is this word; Python 2 wrote such words as byte strings.
     fn is_word(&self, id: NodeId, word: &str) -> bool {
         match self.node(id) {
             Node::Text(text) => **text == *word,
@@ -206,6 +212,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Returns the type of a storage's elements by its class: `torch.FloatStorage`.
     fn storage_class(&self, class: NodeId) -> Step<Option<Dtype>> {
         if let Node::Global(name) = self.node(class)
             && let Some(Known::StorageClass(dtype)) = lookup(name)
@@ -215,6 +222,8 @@ impl Machine<'_> {
         invalid("a storage of no known class")
     }
 
+    /// Turns a length in elements into bytes. It must fit into a signed 64-bit number, as PyTorch's own do:
+    /// all sums of offsets later on rely on that.
     fn storage_bytes(&self, dtype: Option<Dtype>, length: NodeId) -> Step<u64> {
         let length = self.length(length)?;
         let bytes = dtype.unwrap_or(Dtype::U8).bytes_for(length);
@@ -248,6 +257,8 @@ impl Machine<'_> {
         self.add_storage(id, storage)
     }
 
+    /// Finds or adds a part of a storage: `(key, offset, length)`, in elements of the whole's type. It must
+    /// lie within the whole, and a key must always mean the same part.
     fn storage_view(
         &mut self,
         whole: StorageId,
@@ -297,6 +308,8 @@ impl Machine<'_> {
         Ok(self.text(id)?.into())
     }
 
+    /// Takes a value for an integer; `True` is 1, as in Python. One beyond 64 bits is of no use to any
+    /// caller.
     pub(super) fn integer(&self, id: NodeId) -> Step<i64> {
         match self.node(id) {
             Node::Int(value) => Ok(*value),
@@ -305,11 +318,13 @@ impl Machine<'_> {
         }
     }
 
+    /// Takes a value for a length or an offset, which can't be negative.
     pub(super) fn length(&self, id: NodeId) -> Step<u64> {
         let value = self.integer(id)?;
         u64::try_from(value).map_or_else(|_| fault::tensor(format!("a length or an offset is {value}")), Ok)
     }
 
+    /// Takes a tuple, a list or a `torch.Size` for integers, at the cost of their number.
     pub(super) fn integers(&mut self, id: NodeId) -> Step<Vec<i64>> {
         let integers = match self.node(id) {
             Node::Tuple(items) | Node::List(items) => {
@@ -322,6 +337,7 @@ impl Machine<'_> {
         Ok(integers)
     }
 
+    /// Takes a tuple for sizes or strides. PyTorch has no negative strides, unlike NumPy.
     pub(super) fn lengths(&mut self, id: NodeId) -> Step<Vec<u64>> {
         let integers = self.integers(id)?;
         match integers.iter().map(|&value| u64::try_from(value)).collect() {
@@ -330,6 +346,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Takes a value for a truth value, where writers give one of four types.
     pub(super) fn truth(&self, id: NodeId) -> Step<bool> {
         match self.node(id) {
             Node::Bool(value) => Ok(*value),
@@ -339,6 +356,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Takes a value for a float.
     fn float(&self, id: NodeId) -> Step<f64> {
         match self.node(id) {
             Node::Float(value) => Ok(*value),
@@ -348,6 +366,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Takes a value for a tensor.
     pub(super) fn tensor(&self, id: NodeId) -> Step<&Tensor> {
         match self.node(id) {
             Node::Tensor(tensor) => Ok(tensor),
@@ -355,6 +374,7 @@ impl Machine<'_> {
         }
     }
 
+    /// Makes a `torch.nn.Parameter` of a tensor: the same data, marked.
     pub(super) fn parameter(&mut self, data: NodeId, requires_grad: bool) -> Step<Node> {
         let tensor = self.tensor(data)?.clone();
         self.budget.charge(tensor.shape.len())?;

@@ -9,29 +9,45 @@ use crate::Dtype;
 /// A name whose meaning is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
+    /// `collections.OrderedDict`: every `state_dict`.
     OrderedDict,
+    /// `collections.Counter`: a scheduler's milestones.
     Counter,
+    /// `builtins.set`, as protocols below 4 write sets.
     Set,
+    /// `builtins.frozenset`; PyTorch refuses it.
     FrozenSet,
     /// Python 3 writes empty `bytes` for protocol 2 as a call of the class.
     Bytes,
+    /// `builtins.bytearray`, as protocols below 5 write it.
     ByteArray,
+    /// `builtins.complex`.
     Complex,
+    /// `_codecs.encode`: bytes, which protocols below 3 write as text.
     Encode,
+    /// `torch.Size`.
     Size,
+    /// `torch.device`.
     Device,
     /// `torch.Tensor` and the old classes (`torch.FloatTensor`), dense or sparse.
     TensorClass,
+    /// `torch.nn.parameter.Parameter`.
     Parameter,
+    /// `torch.serialization._get_layout`: `torch.strided` by its name.
     GetLayout,
+    /// `torch.float32` and the like: a value and no function.
     Dtype(Dtype),
     /// The element type; `None` for untyped bytes.
     StorageClass(Option<Dtype>),
     /// `torch.storage.TypedStorage`, which has no element type of its own.
     AnyStorageClass,
+    /// `torch.per_tensor_affine` and the like: how a quantized tensor is quantized.
     QScheme,
+    /// A function of `torch._utils`.
     Rebuild(Rebuild),
+    /// `torch._tensor._rebuild_from_type_v2`: a tensor of a subclass, or with attributes.
     FromTypeV2,
+    /// One of NumPy's.
     Array(ArrayGlobal),
 }
 
@@ -39,26 +55,41 @@ pub(super) enum Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rebuild {
     Tensor,
+    /// `_rebuild_tensor_v2`: nearly every tensor of every checkpoint. With gradient flag, hooks and metadata.
     TensorV2,
+    /// `_rebuild_tensor_v3`: with a dtype of its own, for those that have no storage class.
     TensorV3,
+    /// `_rebuild_parameter`: a tensor that a module trains.
     Parameter,
+    /// `_rebuild_parameter_with_state`: with the instance's attributes.
     ParameterWithState,
+    /// `_rebuild_qtensor`: quantized.
     QTensor,
+    /// `_rebuild_sparse_tensor`: of indices and values.
     Sparse,
+    /// `_rebuild_meta_tensor_no_storage`: shape and dtype alone.
     Meta,
+    /// `_rebuild_nested_tensor`: several of different shapes in one buffer.
     Nested,
+    /// `_rebuild_wrapper_subclass`: a subclass without data of its own.
     Wrapper,
+    /// `_rebuild_device_tensor_from_cpu_tensor`: of a device that keeps no storages.
     FromCpuTensor,
+    /// `_rebuild_device_tensor_from_numpy`: the same, through NumPy.
     FromArray,
 }
 
 /// NumPy's constructors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArrayGlobal {
+    /// `multiarray._reconstruct`: an empty array, which `BUILD` fills.
     Reconstruct,
+    /// `numpy.ndarray`, named as the argument of `_reconstruct`.
     Class,
     Dtype,
+    /// `multiarray.scalar`: one element by its bytes.
     Scalar,
+    /// `numeric._frombuffer`: an array at once, as protocol 5 writes it.
     FromBuffer,
 }
 
@@ -111,6 +142,8 @@ pub(super) fn lookup(name: &str) -> Option<Known> {
     Some(known)
 }
 
+/// Finds the names that come in families: the storage classes, the old tensor classes, the dtypes. Those that
+/// the name's pattern would allow and PyTorch's list doesn't have are left out.
 fn lookup_torch(name: &str) -> Option<Known> {
     let name = name.strip_prefix("torch.")?;
     if let Some(function) = name.strip_prefix("_utils.") {
@@ -134,6 +167,7 @@ fn lookup_torch(name: &str) -> Option<Known> {
     Dtype::from_torch_name(name).filter(|dtype| *dtype != Dtype::F4).map(Known::Dtype)
 }
 
+/// Finds a function of `torch._utils`.
 fn lookup_rebuild(function: &str) -> Option<Rebuild> {
     Some(match function {
         "_rebuild_tensor" => Rebuild::Tensor,
@@ -152,6 +186,8 @@ fn lookup_rebuild(function: &str) -> Option<Rebuild> {
     })
 }
 
+/// The element types of the classes `torch.FloatStorage` and `torch.FloatTensor`, by what precedes the last
+/// word.
 fn storage_dtype(class: &str) -> Option<Dtype> {
     Some(match class {
         "Double" => Dtype::F64,

@@ -13,22 +13,29 @@ use crate::tensor::{Node, NodeId};
 const MAX_KEY_DEPTH: usize = 16;
 /// What all keys together may have parts, for each node of the tree: tuples can share parts.
 const PARTS_PER_NODE: usize = 8;
+/// What keys may have in any case.
 const FREE_PARTS: usize = 1 << 16;
 /// A string costs a part for each so many bytes, since it is hashed; a `torch.Size` one for each length.
 const BYTES_PER_PART: usize = 64;
 
+/// A key as Python compares it: two are equal here if and only if `==` and `hash` say so there.
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'a> {
     None,
     /// Integers, truth values, and floats that are integers: equal in Python.
     Integer(i64),
+    /// Beyond 64 bits, in its shortest form.
     BigInteger(&'a [u8]),
+    /// Not an integer, by its bits.
     Float(u64),
+    /// With an imaginary part, by its bits.
     Complex(u64, u64),
     Text(&'a str),
     SurrogateText(&'a [u8]),
     Bytes(&'a [u8]),
+    /// Equal where all items are; a `torch.Size` is a tuple.
     Tuple(Vec<Self>),
+    /// A type or a device, equal by its name.
     Named(&'a str),
     /// Equal only to itself.
     Identity(NodeId),
@@ -61,6 +68,7 @@ pub(super) fn settle(nodes: &mut [Node], bytes: usize) -> Step {
     Ok(())
 }
 
+/// A map's entries or a set's items without repetition; `None` where nothing was repeated.
 enum Settled {
     Map(Option<Vec<(NodeId, NodeId)>>),
     Set(Option<Vec<(NodeId, NodeId)>>),
@@ -96,6 +104,11 @@ fn settle_map(
     Ok(if kept.is_empty() { None } else { Some(kept) })
 }
 
+/// Makes the key of a value.
+///
+/// # Errors
+///
+/// The value can't be hashed in Python: a list, a map, a set. Or all keys together cost too much.
 fn make<'a>(nodes: &'a [Node], id: NodeId, depth: usize, parts: &mut usize) -> Step<Key<'a>> {
     if depth > MAX_KEY_DEPTH {
         return too_complex("a key is a deeply nested tuple");

@@ -3,16 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::budget::{Budget, MAX_NODES};
-use super::fault::{Fault, FaultKind, Step, Wrong, invalid, too_complex, truncated, unsupported};
+use super::fault::{Fault, FaultKind, Step, Wrong, invalid, plain, too_complex, truncated, unsupported};
 use super::globals::{self, Known};
 use super::key;
 use super::opcode::Opcode;
 use crate::format::cursor::Cursor;
 use crate::format::torch::ReadOptions;
 use crate::tensor::{Map, Node, NodeId, Object, Storage, StorageId, Tree};
-
-/// The most that a fault's message repeats of the file.
-const MAX_MESSAGE_BYTES: usize = 400;
 
 /// A pickle that was read.
 #[derive(Debug)]
@@ -58,49 +55,49 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Pickle, Fault> {
     }
 }
 
-/// Returns a message as a terminal may show it: names in it come from the file, at any length and with
-/// any characters.
-fn plain(message: &str) -> String {
-    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
-    let mut plain = String::with_capacity(end);
-    for character in message.get(..end).unwrap_or_default().chars() {
-        if character.is_control() {
-            plain.extend(character.escape_debug());
-        } else {
-            plain.push(character);
-        }
-    }
-    if end < message.len() {
-        plain.push('…');
-    }
-    plain
-}
-
 /// Nodes that every tree has: shared, so that small values cost nothing.
 const NONE: NodeId = NodeId(0);
+/// The node of `True`.
 const TRUE: NodeId = NodeId(1);
+/// The node of `False`.
 const FALSE: NodeId = NodeId(2);
+/// The node of `()`.
 pub(super) const EMPTY_TUPLE: NodeId = NodeId(3);
 
+/// The state of the stack machine.
+///
+/// Values live in `nodes`; stack, marks and memo hold their numbers. So `DUP` and the memo cost four bytes,
+/// whatever they repeat, and nothing here recurses.
 pub(super) struct Machine<'a> {
-    cursor: Cursor<'a>,
+    /// The bytes, and how far they were read.
+    pub(super) cursor: Cursor<'a>,
     /// Where the opcode at work begins.
     at: usize,
     options: &'a ReadOptions,
+    /// All values, in the order in which they were made.
     pub(super) nodes: Vec<Node>,
+    /// All storages, in the order of their first use.
     pub(super) storages: Vec<Storage>,
     /// By key; for a view, by the storage that it is a part of as well.
     pub(super) storage_ids: HashMap<(Option<StorageId>, String), StorageId>,
+    /// What may still be copied.
     pub(super) budget: Budget,
+    /// The stack, marks left out.
     stack: Vec<NodeId>,
+    /// How high the stack was at each `MARK` that nothing has taken yet.
     marks: Vec<usize>,
+    /// The memo. A map and no list: an index is four bytes of the file's choice.
     memo: HashMap<u32, NodeId>,
+    /// The names outside the list, each once.
     unknown: BTreeSet<String>,
+    /// Those of them that the options accept.
     accepted: BTreeSet<String>,
+    /// The first thing that PyTorch's safe reader would refuse.
     beyond: Option<String>,
 }
 
 impl<'a> Machine<'a> {
+    /// A machine before its first opcode.
     fn new(bytes: &'a [u8], options: &'a ReadOptions) -> Self {
         Self {
             cursor: Cursor::new(bytes),
@@ -119,6 +116,8 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Runs up to `STOP`, and returns the value on top of the stack. What lies below it is dropped, as Python
+    /// does.
     fn run(&mut self) -> Step<NodeId> {
         loop {
             self.at = self.cursor.position();
@@ -138,6 +137,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Does what one opcode says.
     fn step(&mut self, opcode: Opcode) -> Step {
         match opcode {
             Opcode::Mark => self.marks.push(self.stack.len()),
@@ -210,6 +210,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Pushes what the memo holds.
     fn get(&mut self, opcode: Opcode) -> Step {
         let index = self.memo_index(opcode)?;
         let Some(&id) = self.memo.get(&index) else {
@@ -219,6 +220,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Writes the top of the stack into the memo, and leaves it where it is.
     fn put(&mut self, opcode: Opcode) -> Step {
         let index = self.memo_index(opcode)?;
         let top = self.top()?;
@@ -226,6 +228,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// Reads the index of a memo entry; `MEMOIZE` takes the next one, as Python counts.
     fn memo_index(&mut self, opcode: Opcode) -> Step<u32> {
         match opcode {
             Opcode::BinGet | Opcode::BinPut => Ok(u8::from_le_bytes(self.fixed("a memo index")?).into()),
@@ -270,6 +273,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// The opcodes that name a class, call one, or give a value its state.
     fn object(&mut self, opcode: Opcode) -> Step {
         match opcode {
             Opcode::Global => {
@@ -327,6 +331,8 @@ impl<'a> Machine<'a> {
         self.call_and_push(callee, items)
     }
 
+    /// Calls a global. Nothing is executed: a known name builds what its call would return, and any other
+    /// becomes data that says what would have been called, with what.
     fn call_and_push(&mut self, callee: NodeId, arguments: Vec<NodeId>) -> Step {
         let opaque = !self.unknown.is_empty() || !self.accepted.is_empty();
         let built = match self.node(callee) {
@@ -359,6 +365,8 @@ impl<'a> Machine<'a> {
         })))
     }
 
+    /// Pushes a global, and notes it where it isn't on the list: the name alone is enough, called or not,
+    /// since Python imports its module when it meets it.
     fn push_global(&mut self, name: String) -> Step {
         // `STACK_GLOBAL` takes its two strings from wherever they are: one byte copies both.
         self.budget.charge(name.len())?;
@@ -382,6 +390,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Notes the first thing that PyTorch's safe reader would refuse.
     pub(super) fn note_beyond(&mut self, what: impl FnOnce() -> String) {
         if self.beyond.is_none() {
             self.beyond = Some(what());
@@ -390,10 +399,12 @@ impl<'a> Machine<'a> {
 
     // The stack and the arena.
 
+    /// Returns a value.
     pub(super) fn node(&self, id: NodeId) -> &Node {
         self.nodes.get(id.0 as usize).unwrap_or(&Node::None)
     }
 
+    /// Takes a value for a string.
     pub(super) fn text(&self, id: NodeId) -> Step<&str> {
         match self.node(id) {
             Node::Text(text) => Ok(text),
@@ -401,6 +412,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Adds a value, and gives it its number.
     pub(super) fn add(&mut self, node: Node) -> Step<NodeId> {
         if self.nodes.len() >= MAX_NODES {
             return too_complex(format!("the pickle makes more than {MAX_NODES} values"));
@@ -410,12 +422,14 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
+    /// Adds a value, and pushes it.
     fn push(&mut self, node: Node) -> Step {
         let id = self.add(node)?;
         self.stack.push(id);
         Ok(())
     }
 
+    /// Pushes a value that there is already.
     pub(super) fn push_id(&mut self, id: NodeId) {
         self.stack.push(id);
     }
@@ -425,6 +439,7 @@ impl<'a> Machine<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
+    /// Returns the top of the stack.
     fn top(&self) -> Step<NodeId> {
         match self.stack.last() {
             Some(&id) if self.stack.len() > self.floor() => Ok(id),
@@ -432,12 +447,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Takes the top of the stack.
     fn pop(&mut self) -> Step<NodeId> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
+    /// Takes the `count` topmost values, the lowest one first.
     pub(super) fn pop_many(&mut self, count: usize) -> Step<Vec<NodeId>> {
         match self.stack.len().checked_sub(count) {
             Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
@@ -445,6 +462,7 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Takes what lies above the last mark, and the mark.
     pub(super) fn pop_mark(&mut self) -> Step<Vec<NodeId>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),
@@ -460,27 +478,6 @@ impl<'a> Machine<'a> {
         }
         self.pop().map(drop)
     }
-
-    // The bytes.
-
-    pub(super) fn take(&mut self, count: usize, what: &str) -> Step<&'a [u8]> {
-        self.cursor.take(count).ok_or_else(|| truncated(what))
-    }
-
-    pub(super) fn fixed<const N: usize>(&mut self, what: &str) -> Step<[u8; N]> {
-        self.cursor.array().ok_or_else(|| truncated(what))
-    }
-
-    pub(super) fn raw_line(&mut self) -> Step<&'a [u8]> {
-        self.cursor.line().ok_or_else(|| truncated("a line"))
-    }
-
-    pub(super) fn line(&mut self) -> Step<&'a str> {
-        match std::str::from_utf8(self.raw_line()?) {
-            Ok(line) => Ok(line),
-            Err(_) => invalid("a line is no UTF-8"),
-        }
-    }
 }
 
 /// Pairs up keys and values; an odd one out is a fault, not a value that is lost.
@@ -492,6 +489,7 @@ pub(super) fn pairs(items: &[NodeId]) -> Step<Vec<(NodeId, NodeId)>> {
     Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
 }
 
+/// The content of a map: none where it is empty, so that an empty map costs no allocation.
 pub(super) fn boxed(entries: Vec<(NodeId, NodeId)>) -> Option<Box<Map>> {
     if entries.is_empty() { None } else { Some(Box::new(Map { entries, attributes: None })) }
 }

@@ -17,6 +17,7 @@ mod build;
 mod call;
 mod fault;
 mod globals;
+mod input;
 mod key;
 mod machine;
 mod numpy;

@@ -9,6 +9,7 @@ use crate::record::TensorInfo;
 use crate::tensor::{Array, ArrayData, Node, NodeId};
 
 impl Machine<'_> {
+    /// Builds what a call of one of NumPy's constructors returns.
     pub(super) fn array_call(&mut self, global: ArrayGlobal, arguments: &[NodeId]) -> Step<NodeId> {
         let node = match (global, arguments) {
             (ArrayGlobal::Reconstruct, &[class, _, _]) if self.is_array_class(class) => {
@@ -36,6 +37,7 @@ impl Machine<'_> {
         self.add(node)
     }
 
+    /// Returns whether a value is the class `numpy.ndarray`: that of a subclass may do anything.
     fn is_array_class(&self, class: NodeId) -> bool {
         matches!(self.node(class), Node::Global(name) if lookup(name) == Some(Known::Array(ArrayGlobal::Class)))
     }
@@ -92,6 +94,7 @@ impl Machine<'_> {
         })
     }
 
+    /// Takes a value for a dtype, at the cost of its name.
     fn array_dtype(&mut self, id: NodeId) -> Step<Box<str>> {
         let Node::ArrayDtype(name) = self.node(id) else { return invalid("a NumPy value without a dtype") };
         let name = name.clone();
@@ -99,6 +102,8 @@ impl Machine<'_> {
         Ok(name)
     }
 
+    /// Makes an array or a scalar of its parts, whose data must have exactly the bytes that dtype and shape
+    /// ask for: NumPy refuses an array of more or fewer.
     fn array(
         &mut self,
         dtype: Box<str>,
@@ -128,6 +133,7 @@ impl Machine<'_> {
     }
 }
 
+/// Returns whether the elements are Python objects: they are a list of values then, and no bytes.
 fn is_object(dtype: &str) -> bool {
     dtype.trim_start_matches(['<', '>', '|', '=']).starts_with('O')
 }

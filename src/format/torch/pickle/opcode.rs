@@ -5,10 +5,12 @@ macro_rules! opcodes {
         pub(super) enum Opcode { $($name,)+ }
 
         impl Opcode {
+            /// Finds an opcode by its byte; none for a byte of no protocol.
             pub(super) fn from_byte(byte: u8) -> Option<Self> {
                 match byte { $($byte => Some(Self::$name),)+ _ => None }
             }
 
+            /// Returns the name, for messages.
             pub(super) fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }
             }

@@ -8,6 +8,11 @@ use crate::record::TensorInfo;
 use crate::tensor::{Body, Node, NodeId, StorageId, Tensor, extent};
 
 impl Machine<'_> {
+    /// Builds the tensor that a function of `torch._utils` would return.
+    ///
+    /// The arguments are those of PyTorch 2.13. Where a function has grown, the older and shorter form is
+    /// taken too; a longer one is refused, since nobody knows what it would mean. Backward hooks are passed
+    /// over: they hold no data.
     pub(super) fn rebuild(&mut self, function: Rebuild, arguments: &[NodeId]) -> Step<NodeId> {
         let tensor = match (function, arguments) {
             (Rebuild::Tensor, &[storage, offset, size, stride]) => {
@@ -101,6 +106,12 @@ impl Machine<'_> {
         Ok(plain(dtype, shape, Body::Strided { storage, offset, strides, quantizer }))
     }
 
+    /// Holds a view to its storage. PyTorch checks this as well, for good reason: whoever may choose offset
+    /// and strides freely reads and writes all of the process's memory.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the tensor: the last element lies behind the storage's end, or positions overflow.
     fn check_extent(
         &self,
         storage: StorageId,
@@ -157,6 +168,7 @@ impl Machine<'_> {
         Ok(requires_grad)
     }
 
+    /// Takes a value for a dtype.
     fn dtype(&self, id: NodeId) -> Step<Dtype> {
         match self.node(id) {
             Node::Dtype(dtype) => Ok(*dtype),
@@ -200,6 +212,8 @@ impl Machine<'_> {
         }
     }
 
+    /// A sparse tensor of its parts. They are tensors of their own, checked when they were made; whether the
+    /// indices lie within the size is a matter of their contents.
     fn sparse(&mut self, layout: NodeId, data: NodeId) -> Step<Tensor> {
         let Node::Layout(layout) = self.node(layout) else {
             return invalid("a sparse tensor without a layout");
@@ -247,6 +261,7 @@ impl Machine<'_> {
         if fits { Ok(()) } else { tensor_fault("a sparse tensor's indices and values don't fit each other") }
     }
 
+    /// A tensor of which only dtype and shape are there.
     fn bodiless(&mut self, dtype: NodeId, size: NodeId, grad: NodeId) -> Step<Tensor> {
         let (dtype, shape) = (self.dtype(dtype)?, self.lengths(size)?);
         if TensorInfo::count(&shape).is_none_or(|count| i64::try_from(count).is_err()) {
@@ -255,6 +270,7 @@ impl Machine<'_> {
         Ok(Tensor { requires_grad: self.gradient(grad, dtype)?, ..plain(dtype, shape, Body::Meta) })
     }
 
+    /// A nested tensor. Its shape is that of its buffer: it has none of its own.
     fn nested(&mut self, buffer: NodeId, sizes: NodeId, strides: NodeId, offsets: NodeId) -> Step<Tensor> {
         let dtype = self.tensor(buffer)?.dtype;
         let shape = self.tensor(buffer)?.shape.clone();
@@ -265,6 +281,7 @@ impl Machine<'_> {
         Ok(plain(dtype, shape, Body::Nested { buffer, sizes, strides, offsets }))
     }
 
+    /// A tensor of a device without storages: another tensor or an array, to be converted to a dtype.
     fn converted(&mut self, data: NodeId, dtype: NodeId, grad: NodeId) -> Step<Tensor> {
         let shape = match self.node(data) {
             Node::Tensor(tensor) => tensor.shape.clone(),
@@ -277,6 +294,7 @@ impl Machine<'_> {
     }
 }
 
+/// A tensor without any of the properties that some functions add.
 fn plain(dtype: Dtype, shape: Vec<u64>, body: Body) -> Tensor {
     Tensor {
         dtype,

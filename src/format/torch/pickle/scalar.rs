@@ -78,6 +78,7 @@ fn multiply_add(limbs: &mut Vec<u32>, add: u32) {
     }
 }
 
+/// Negates a number in two's complement: the bits turned over, plus one.
 fn negate(number: &mut [u8]) {
     let mut carry = true;
     for byte in number {
@@ -130,6 +131,7 @@ pub(super) fn raw_unicode_escape(line: &[u8]) -> Step<Node> {
     Ok(text(bytes))
 }
 
+/// Reads exactly `count` hexadecimal digits.
 fn hex(digits: &[u8], count: usize) -> Option<u32> {
     let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == count)?;
     u32::from_str_radix(digits, 16).ok()
