@@ -108,6 +108,9 @@ fn requirements(args: &VerifyArgs) -> Result<Vec<Requirement>, Stop> {
             fs::read_to_string(path).map_err(|error| Error::io(path, "read the requirements", error))?;
         let parsed = parse_requirements(&text)
             .map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+        if parsed.is_empty() {
+            return Err(Error::usage(format!("{}: no requirement in it", path.display())).into());
+        }
         requirements.extend(parsed);
     }
     Ok(requirements)

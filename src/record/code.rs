@@ -50,7 +50,7 @@ codes! {
     ChangedWhileRead = "changed-while-read",
 
     // What the content is.
-    /// Every byte is zero.
+    /// The file is zero at its beginning and at its end: it was never written back.
     AllZero = "all-zero",
     /// The content is another format than a checkpoint's.
     ForeignFormat = "foreign-format",

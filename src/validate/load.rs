@@ -167,7 +167,10 @@ pub(super) fn contents(checkpoint: &Checkpoint, with_keys: bool) -> Result<Conte
         let walked = checkpoint.tree.walk(|leaf| {
             let tensor = matches!(leaf.node, Node::Tensor(_)).then_some(next);
             next += usize::from(tensor.is_some());
-            keys.push((leaf.path.to_owned(), tensor));
+            // The top level is no key, unless it is the one tensor.
+            if leaf.depth > 0 || tensor.is_some() {
+                keys.push((leaf.path.to_owned(), tensor));
+            }
         });
         walked.map_err(too_complex)?;
     }

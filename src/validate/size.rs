@@ -67,7 +67,11 @@ fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding
     match read_beside(path, Marker::SUFFIX) {
         Ok(Some(text)) => match Marker::parse(&text) {
             Some(marker) if marker.bytes != bytes => vec![mismatch("completion marker", marker.bytes, bytes)],
-            _ => vec![Finding::note(Code::Marked, Level::Size, "the completion marker is there")],
+            Some(_) => vec![marked("the completion marker is there, and names this size")],
+            None if text.is_empty() => vec![marked("the completion marker is there")],
+            None => vec![marked(
+                "the completion marker is there; what is written in it isn't ckpt's, and wasn't compared",
+            )],
         },
         Ok(None) if options.require_marker => {
             let message = "there is no completion marker beside it: it may not be finished";
@@ -86,6 +90,11 @@ fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding
 }
 
 /// Holds the file to its seal, where it has one that can be read.
+fn marked(message: &str) -> Finding {
+    Finding::note(Code::Marked, Level::Size, message)
+}
+
+/// A seal is optional, and one that can't be read or isn't one says nothing.
 fn check_seal(path: &Path, bytes: u64) -> Option<Finding> {
     let text = read_beside(path, Seal::SUFFIX).ok()??;
     let seal = Seal::parse(&text)?;

@@ -7,7 +7,7 @@ use super::contents::Checked;
 use super::file::{self, flaw_finding};
 use super::{VerifyOptions, sharded};
 use crate::format::hugging_face::{Artifact, Role, checkpoint_step, read_trainer_state, trainer_artifacts};
-use crate::record::{Code, Finding, FormatKind, Level, Verdict};
+use crate::record::{Code, Finding, FormatKind, Level};
 
 /// The state file holds the log of the whole training: megabytes, at most.
 const MAX_STATE_BYTES: u64 = 1 << 30;
@@ -47,13 +47,17 @@ fn check_artifact(directory: &Path, artifact: &Artifact, options: &VerifyOptions
     }
 }
 
-/// Python objects that only trusted code can rebuild: intact is all that can be asked of them.
+/// Python objects that only trusted code can rebuild: intact is all that can be asked of them, and one
+/// note says so for all of their names.
 fn settle_for_intact(checked: &mut Checked) {
-    for finding in checked.findings.iter_mut().filter(|finding| finding.code == Code::NeedsTrust) {
-        finding.code = Code::IntactOnly;
-        finding.verdict = Verdict::Valid;
-        finding.message =
-            format!("needs trust by nature, so that intact is all that is asked: {}", finding.message);
+    let (trust, others): (Vec<Finding>, Vec<Finding>) =
+        checked.findings.drain(..).partition(|finding| finding.code == Code::NeedsTrust);
+    checked.findings = others;
+    if let Some(first) = trust.first() {
+        let names = if trust.len() > 1 { format!(", and {} more", trust.len() - 1) } else { String::new() };
+        let message =
+            format!("needs trust by nature, so that intact is all that is asked: {}{names}", first.message);
+        checked.findings.push(Finding::note(Code::IntactOnly, first.level, message));
     }
 }
 

@@ -17,7 +17,7 @@ fn options() -> VerifyOptions {
 }
 
 /// Verifies `cases` damaged files, side by side; `make` gives the bytes of each. Returns those that
-/// passed for valid.
+/// didn't pass for corrupted.
 fn survivors(name: &str, cases: usize, make: impl Fn(usize) -> Vec<u8> + Sync) -> Vec<(usize, Report)> {
     let directory =
         tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
@@ -33,7 +33,7 @@ fn survivors(name: &str, cases: usize, make: impl Fn(usize) -> Vec<u8> + Sync) -
             }
             fs::write(&path, make(case)).unwrap();
             let report = verify(&path, &options());
-            if report.is_valid() {
+            if report.verdict != Verdict::Corrupted {
                 passed.push((case, report));
             }
         }
@@ -58,9 +58,10 @@ fn every_change_of_every_byte_of_a_torch_file_is_found() {
     };
     let cases = bytes.len() * 255;
     let passed = survivors("small.pt", cases, changed);
-    println!("{cases} changes of single bytes tried, {} passed for valid", passed.len());
-    let places: Vec<_> = passed.iter().map(|(case, _)| (case / 255, case % 255 + 1)).collect();
-    assert_eq!(places, [], "offset and bits of changes that were not found");
+    println!("{cases} changes of single bytes tried, {} not found to be damage", passed.len());
+    let places: Vec<_> =
+        passed.iter().map(|(case, report)| (case / 255, case % 255 + 1, report.reason())).collect();
+    assert_eq!(places, [], "offset and bits of changes that were not found to be damage");
 }
 
 #[test]
@@ -69,24 +70,9 @@ fn every_length_that_a_file_can_be_cut_to_is_found() {
         let (path, bytes) = fixture(name);
         assert_eq!(verify(&path, &options()).verdict, Verdict::Valid, "{name}");
         let passed = survivors(name, bytes.len(), |length| bytes[..length].to_vec());
-        println!("{name}: {} lengths tried, {} passed for valid", bytes.len(), passed.len());
+        println!("{name}: {} lengths tried, {} not found to be damage", bytes.len(), passed.len());
         let lengths: Vec<_> = passed.iter().map(|(length, _)| *length).collect();
         assert_eq!(lengths, [0_usize; 0], "{name}: lengths at which the cut was not found");
-    }
-}
-
-/// A cut file is damaged, and never taken for one of another kind.
-#[test]
-fn a_cut_file_is_corrupted_at_every_length() {
-    for name in ["small.pt", "small.legacy.pt", "small.safetensors"] {
-        let (_, bytes) = fixture(name);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(name);
-        for length in 0..bytes.len() {
-            fs::write(&path, &bytes[..length]).unwrap();
-            let report = verify(&path, &options());
-            assert_eq!(report.verdict, Verdict::Corrupted, "{name} cut to {length}: {:?}", report.findings);
-        }
     }
 }
 

@@ -285,11 +285,12 @@ fn a_rank_beyond_the_limit_is_incompatible() {
 }
 
 #[test]
-fn zero_times_huge_is_zero_in_any_order() {
-    for shape in ["[1099511627776,1099511627776,0]", "[0,1099511627776,1099511627776]"] {
-        let header = OK.replace("[2,2]", shape).replace("16]", "0]");
-        assert_eq!(read(&header, 0).unwrap().tensors[0].info.bytes, 0);
-    }
+fn zero_times_huge_is_zero_and_huge_times_huge_overflows_first() {
+    let shaped = |shape| OK.replace("[2,2]", shape).replace("16]", "0]");
+    let zero = read(&shaped("[0,1099511627776,1099511627776]"), 0).unwrap();
+    assert_eq!(zero.tensors[0].info.bytes, 0);
+    let header = shaped("[1099511627776,1099511627776,0]");
+    refuses(&header, 0, Code::TensorSize, Verdict::Corrupted, "no possible number of bytes");
 }
 
 #[test]

@@ -132,7 +132,10 @@ impl TorchArchive {
             };
             let bytes = read_entry(source, entry)?;
             check_bytes(entry, &bytes).map_err(|finding| Finding { level: Level::Container, ..finding })?;
-            self.metadata.insert(name.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+            let text = String::from_utf8_lossy(&bytes);
+            // PyTorch compares the byte order to the letter.
+            let text = if name == "byteorder" { &*text } else { text.trim_ascii() };
+            self.metadata.insert(name.to_owned(), text.to_owned());
         }
         Ok(())
     }
@@ -141,7 +144,7 @@ impl TorchArchive {
     /// is damage, unless a checksum says that it was written that way.
     fn check_version(&self) -> Result<(), Finding> {
         let entry = self.required("version")?;
-        let text = self.metadata.get("version").map_or("", |text| text.trim_ascii());
+        let text = self.metadata.get("version").map_or("", String::as_str);
         match text.parse::<u64>() {
             Ok(1..=NEWEST_VERSION) => Ok(()),
             Ok(version @ 1..) => {

@@ -191,6 +191,9 @@ pub(super) fn unsafe_names(names: &[String]) -> Vec<Finding> {
 /// What a user should know of a pickle that could be read.
 fn notes(pickle: &Pickle, vouched: bool) -> Vec<Finding> {
     let mut findings = unsafe_names(&pickle.unknown_globals);
+    if let (Some(first), false) = (findings.first_mut(), vouched) {
+        first.message.push_str("; no checksum vouches for these bytes, so that it may be damage as well");
+    }
     for global in &pickle.allowed_globals {
         let message =
             format!("'{}' was allowed by name and read as data; nothing was executed", global.escape_debug());

@@ -139,11 +139,11 @@ fn versions_from_1_to_10_are_known() {
     }
     for (version, code) in [
         (&b"11\n"[..], Code::ContainerTooNew),
-        (b"0\n", Code::ContainerTooNew),
-        (b"99999999999999999999\n", Code::RecordMissing),
-        (b"three", Code::RecordMissing),
-        (b"", Code::RecordMissing),
-        (b"-1", Code::RecordMissing),
+        (b"0\n", Code::ContainerVersion),
+        (b"99999999999999999999\n", Code::ContainerVersion),
+        (b"three", Code::ContainerVersion),
+        (b"", Code::ContainerVersion),
+        (b"-1", Code::ContainerVersion),
     ] {
         let finding = found(TorchArchive::open(&with(version)), code, Verdict::Incompatible, "version is");
         assert_eq!(finding.at.record.as_deref(), Some("a/version"));

@@ -508,9 +508,9 @@ fn what_no_reader_of_checkpoints_supports_is_incompatible() {
         let other = built.clone().put(entry + 10, &method.to_le_bytes()).put(8, &method.to_le_bytes());
         let word = format!("method {method};");
         let finding = refuses(&other, Code::UnsupportedMethod, Verdict::Incompatible, &word);
-        assert_eq!(at(&finding), (Some(entry), Some("a/data.pkl")));
+        assert_eq!(at(&finding), (Some(0), Some("a/data.pkl")));
     }
-    let name = built.put(entry + 46, &[0xff]);
+    let name = built.put(entry + 46, &[0xff]).put(30, &[0xff]);
     refuses(&name, Code::ForeignFormat, Verdict::Incompatible, "no UTF-8");
 }
 

@@ -207,7 +207,8 @@ impl Walk {
                         self.claimed.insert(shard);
                     }
                 }
-                Index::Unknown if names::promises_index(&entry.name) => {}
+                // What the name promises and the content doesn't keep is for the check to tell.
+                Index::Foreign | Index::Unknown if names::promises_index(&entry.name) => {}
                 Index::Foreign | Index::Unknown => continue,
             }
             indexes.0.push((&entry.name, bytes));

@@ -58,7 +58,8 @@ const TABLE: &[Expected] = expected! {
     "crafted/pt/trailing_zeros_4096.pt" => Corrupted StrayBytes: "bytes behind the archive",
     "crafted/pt/eocd_count_plus5.pt" => Corrupted DirectoryDamaged: "fewer entries than counted",
     "crafted/pt/cd_size_zero.pt" => Corrupted HeaderDisagrees: "two sizes of one entry",
-    "crafted/pt/{missing_storage0,pk_key_traversal,rezip_abs}.pt" => Corrupted RecordMissing: "a record isn't where it must be",
+    "crafted/pt/{missing_storage0,pk_key_traversal}.pt" => Corrupted RecordMissing: "a record isn't where it must be",
+    "crafted/pt/rezip_abs.pt" => Incompatible Ambiguous: "absolute names: unpacking would write elsewhere",
     "crafted/pt/{bomb_50MB_storage_deflated,pk_storage_numel_*,storage0_long}.pt" => Corrupted StorageSize: "a storage of another size than its tensors' is as good as cut",
     "crafted/safetensors/{filesize_7,filesize_9,no_data}.safetensors" => Corrupted Truncated: "cut",
     "syoyo+safetensors-cpp/*/safetensors_abuse_attempt_1.safetensors" => Corrupted Truncated: "a header longer than the file",
@@ -90,7 +91,8 @@ const TABLE: &[Expected] = expected! {
     "zip-rs+zip2/*/{extended_timestamp_bad,invalid_*,zip64_demo}.zip" => Corrupted DirectoryDamaged: "the directory's parts disagree",
     "zip-rs+zip2/*/deflate64_issue_25.zip" => Corrupted DirectoryMissing: "the archive's end isn't there",
     "zip-rs+zip2/*/{comment_garbage,misaligned_comment}.zip" => Corrupted StrayBytes: "bytes behind the archive",
-    "zip-rs+zip2/*/{implode,reduce,shrink,ppmd,raw_deflate64_index_out_of_bounds,xz}.zip" => Incompatible UnsupportedMethod: "methods that no checkpoint reader has",
+    "zip-rs+zip2/*/{implode,reduce,shrink,ppmd,xz}.zip" => Incompatible UnsupportedMethod: "methods that no checkpoint reader has",
+    "zip-rs+zip2/*/raw_deflate64_index_out_of_bounds.zip" => Corrupted EntryOutOfBounds: "an entry larger than the archive",
     "*.zip" => Incompatible ForeignFormat: "an archive without a checkpoint",
 };
 

@@ -356,11 +356,12 @@ mod tests {
 
     #[test]
     fn a_sparse_tensor_says_whether_it_is_coalesced() {
-        let tensor = format!("ctorch._utils\n_rebuild_tensor\n({TENSOR}tR");
+        let values = format!("ctorch._utils\n_rebuild_tensor\n({TENSOR}tR");
+        let indices = values.replace("(I3\nt(I1\nt", "(I1\nI3\nt(I3\nI1\nt");
         for (word, expected) in [("I01\n", Some(true)), ("I00\n", Some(false)), ("N", None), ("", None)] {
             let text = format!(
                 "ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\n(S'torch.sparse_coo'\ntR\
-                 ({tensor}{tensor}(I3\nI3\nt{word}ttR."
+                 ({indices}{values}(I3\nt{word}ttR."
             );
             let tree = read_text(&text).unwrap().tree;
             let Node::Tensor(tensor) = tree.node(tree.root()) else { panic!("no tensor") };
