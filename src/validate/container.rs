@@ -111,7 +111,9 @@ fn open_legacy(source: &FileSource, options: &VerifyOptions, checked: &mut Check
     match legacy::read(source, &options.read_options()) {
         Ok(checkpoint) => Some(Opened::Legacy(Box::new(checkpoint))),
         Err(flaw) => {
-            checked.findings.push(flaw_finding(flaw, Level::Container));
+            // Here the pickles are the container: no level below it was passed.
+            let finding = flaw_finding(flaw, Level::Container);
+            checked.findings.push(Finding { level: Level::Container, ..finding });
             None
         }
     }

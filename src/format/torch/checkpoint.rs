@@ -71,8 +71,9 @@ impl Checkpoint {
 
     /// Reads a strided tensor's elements: row-major, without gaps, little-endian.
     ///
-    /// Nothing is allocated for more than `limit` bytes: an expanded tensor can be far larger than its
-    /// file. `None` for a tensor that has no elements of its own, or that is larger.
+    /// Nothing is allocated beyond `limit` bytes and those that the storage has in the file: an expanded
+    /// tensor, or a deflated storage, can be far larger. `None` for a tensor that has no elements of its
+    /// own, or that is larger.
     pub fn read_tensor(
         &self,
         source: &dyn ReadAt,
@@ -84,7 +85,7 @@ impl Checkpoint {
         else {
             return Ok(None);
         };
-        if bytes > limit {
+        if bytes > limit || self.inflated(*storage) > limit {
             return Ok(None);
         }
         let mut data = self.read_storage(source, *storage)?;
@@ -95,6 +96,14 @@ impl Checkpoint {
             return Ok(packed(&data, tensor.dtype, *offset, bytes));
         }
         Ok(gather(&data, tensor, *offset, strides))
+    }
+
+    /// How large a deflated storage becomes; 0 for one that is stored as it is.
+    fn inflated(&self, id: StorageId) -> u64 {
+        match self.data.get(id.0 as usize) {
+            Some(StorageData::Deflated(entry)) => entry.size,
+            _ => 0,
+        }
     }
 
     /// Reads a storage's bytes as they are in the file.
