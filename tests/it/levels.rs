@@ -421,8 +421,8 @@ fn a_pickle_that_is_damaged_or_beyond_a_limit() {
     let mut damaged = fixture("small.legacy.pt");
     damaged[30] = 0xff;
     let report = check("a.pt", damaged);
-    // The old format is nothing but its pickles: they are read with the container.
-    fails(&report, Verdict::Corrupted, Code::PickleDamaged, Some(Level::Container));
+    // The old format is nothing but its pickles: they are its container.
+    fails(&report, Verdict::Corrupted, Code::PickleDamaged, Some(Level::Size));
     let report = check("a.pt", torch_zip(b"\x80\x02\xff.", &[]));
     fails(&report, Verdict::Incompatible, Code::PickleInvalid, Some(Level::Container));
     let cycle = torch_zip(b"\x80\x02]q\x00h\x00a.", &[]);
