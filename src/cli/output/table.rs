@@ -45,20 +45,33 @@ struct Row {
 struct Notes {
     numbers: HashMap<String, usize>,
     texts: Vec<(String, usize)>,
+    /// The note that was counted last: neighbours often share theirs, and comparing is cheaper than
+    /// writing it out.
+    last: Option<(Finding, usize)>,
 }
 
 impl Notes {
     /// Counts a note, and returns its number.
-    fn add(&mut self, text: String) -> usize {
-        let next = self.texts.len();
-        let number = *self.numbers.entry(text).or_insert_with_key(|text| {
-            self.texts.push((text.clone(), 0));
-            next
+    fn add(&mut self, note: &Finding) -> usize {
+        let known = self.last.as_ref().filter(|(last, _)| last == note).map(|(_, number)| *number);
+        let number = known.unwrap_or_else(|| {
+            let number = self.number(described(note));
+            self.last = Some((note.clone(), number));
+            number
         });
         if let Some((_, count)) = self.texts.get_mut(number) {
             *count += 1;
         }
         number
+    }
+
+    /// Returns the number of a note's text, a new one if need be.
+    fn number(&mut self, text: String) -> usize {
+        let next = self.texts.len();
+        *self.numbers.entry(text).or_insert_with_key(|text| {
+            self.texts.push((text.clone(), 0));
+            next
+        })
     }
 
     /// Returns the notes of a row that are shown beneath it.
@@ -132,7 +145,7 @@ impl<W: Write> Output for Table<W> {
         if !report.is_valid() {
             self.failures.push((report, past.cloned()));
         } else if !self.is_quiet {
-            let notes = report.findings.iter().map(|finding| self.notes.add(described(finding))).collect();
+            let notes = report.findings.iter().map(|finding| self.notes.add(finding)).collect();
             self.rows.push(Row {
                 path: visible_path(&report.path),
                 passed: report.passed,
