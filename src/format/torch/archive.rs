@@ -215,6 +215,9 @@ impl TorchArchive {
         findings: &mut Vec<Finding>,
     ) -> StorageData {
         if let Some((whole, start)) = storage.part_of {
+            let message =
+                "a tensor lies in a view of a storage, as only files of before PyTorch 1.6 have them";
+            findings.push(Finding::incompatible(Code::PickleInvalid, Level::Load, message));
             return StorageData::PartOf(whole, start);
         }
         let name = format!("{}data/{}", self.folder, storage.key);

@@ -395,3 +395,11 @@ fn tar_archives_are_told_by_their_checksum() {
     assert!(!is_tar(&tar("sys_info")[..511]));
     assert!(!is_tar(&[0; 512]));
 }
+
+#[test]
+fn an_archive_has_no_views_of_storages() {
+    let view = b"(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI2\n(S'v'\nI0\nI1\nttQ.";
+    let (_, findings) = read(&records(view, &[]));
+    let finding = findings.iter().find(|finding| finding.code == Code::PickleInvalid).unwrap();
+    assert_eq!(finding.verdict, Verdict::Incompatible);
+}
