@@ -132,6 +132,7 @@ fn open_unknown(path: &Path, source: &FileSource, checked: &mut Checked) -> Opti
         return opened;
     }
     let finding = if let Some(kind) = beginning_of(&head) {
+        let kind = promised.filter(|_| kind == FormatKind::Zip).unwrap_or(kind);
         let message = format!(
             "the file ends after {} bytes, within the first bytes of {}",
             head.len(),
