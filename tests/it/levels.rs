@@ -653,7 +653,9 @@ fn test_text() -> String {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let whole = fs::read_to_string(&path).unwrap();
-            let is_test = path.starts_with(root.join("tests")) || path.ends_with("tests.rs");
+            let in_folder =
+                path.strip_prefix(root).unwrap_or(&path).components().any(|part| part.as_os_str() == "tests");
+            let is_test = in_folder || path.ends_with("tests.rs");
             let from = if is_test { Some(0) } else { whole.find("\nmod tests {") };
             text.push_str(from.map_or("", |from| &whole[from..]));
         }
