@@ -85,7 +85,7 @@ pub(super) struct VerifyArgs {
     /// not checked.
     #[arg(
         long,
-        conflicts_with_all = ["level", "require", "require_file", "like"],
+        conflicts_with_all = ["level", "require", "require_file", "like", "compat"],
         help_heading = "What is checked"
     )]
     pub(super) skip_checkpoint_validation: bool,
@@ -117,7 +117,7 @@ pub(super) struct VerifyArgs {
     pub(super) allow_global: Vec<String>,
 
     /// Apply the version and status rules to files that ckpt didn't write
-    #[arg(long, help_heading = "What is checked")]
+    #[arg(long, conflicts_with = "skip_load", help_heading = "What is checked")]
     pub(super) compat: bool,
 
     /// Print one JSON document

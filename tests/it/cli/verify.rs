@@ -235,3 +235,17 @@ mod unix {
         assert_eq!(paths, ["runs/a.pt", "runs/b.pt"]);
     }
 }
+
+/// An option that needs the contents can't be had together with one that leaves them unread.
+#[test]
+fn what_needs_the_contents_excludes_what_skips_them() {
+    let place = Place::with(&["a.pt"]);
+    for skip in ["--skip-load", FAST] {
+        for need in [&["--compat"][..], &["--require", "x"], &["--like", "a.pt"], &["--require-file", "a.pt"]]
+        {
+            let run = place.verify(&[&["a.pt", skip][..], need].concat());
+            assert_eq!(run.code, Some(2), "{skip} {need:?}: {}", run.stderr);
+            assert!(run.stderr.contains("cannot be used with"), "{}", run.stderr);
+        }
+    }
+}
