@@ -76,6 +76,28 @@ fn every_length_that_a_file_can_be_cut_to_is_found() {
     }
 }
 
+/// A shard index is text without checksums, but a cut one is no document, and a cut shard no shard.
+#[test]
+fn every_length_that_a_part_of_a_sharded_checkpoint_can_be_cut_to_is_found() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sharded");
+    let directory = tempfile::tempdir().unwrap();
+    let index = directory.path().join("model.safetensors.index.json");
+    let names: Vec<_> = fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for name in &names {
+        fs::copy(source.join(name), directory.path().join(name)).unwrap();
+    }
+    assert_eq!(verify(&index, &options()).verdict, Verdict::Valid);
+    for name in &names {
+        let (path, whole) = (directory.path().join(name), fs::read(source.join(name)).unwrap());
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let report = verify(&index, &options());
+            assert_eq!(report.verdict, Verdict::Corrupted, "{name:?} cut to {length}: {:?}", report.findings);
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+}
+
 /// Bytes behind the end are found as well, where the format says where the end is.
 #[test]
 fn bytes_behind_the_end_are_found() {
