@@ -674,3 +674,31 @@ fn every_code_is_in_a_test() {
     let without: Vec<_> = Code::ALL.iter().filter(|code| !in_a_test(code)).collect();
     assert!(without.is_empty(), "no test names {without:?}");
 }
+
+/// A deflated record without a checksum that ends before its promised size: PyTorch 2.13 gives out
+/// whatever was in memory for the rest.
+#[test]
+fn deflated_data_must_come_out_at_its_size_even_without_a_checksum() {
+    use std::io::Write as _;
+
+    let pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nByteStorage\n\
+        U\x010U\x03cpuK\x65tQK\x00K\x65\x85K\x01\x85\x89}tR.";
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [("a/data.pkl", &pickle[..]), ("a/version", b"3\n"), ("a/data/0", &[7; 100])] {
+        writer.start_file(name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    let mut bytes = writer.finish().unwrap().into_inner();
+    let places: Vec<usize> =
+        bytes.windows(8).enumerate().filter(|(_, w)| *w == b"a/data/0").map(|(at, _)| at).collect();
+    // The local header's name lies 30 bytes behind its start, the directory's 46; CRC-32 and sizes before.
+    for (at, checksum, size) in [(places[0] - 30, 14, 22), (places[1] - 46, 16, 24)] {
+        bytes[at + checksum..at + checksum + 4].fill(0);
+        bytes[at + size] = 101;
+    }
+    let report = check("a.pt", bytes);
+    let reason = fails(&report, Verdict::Corrupted, Code::CompressionDamaged, Some(Level::Container));
+    assert_eq!(reason.at.record.as_deref(), Some("a/data/0"));
+}
