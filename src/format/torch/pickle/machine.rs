@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::budget::{Budget, MAX_NODES};
-use super::fault::{Fault, FaultKind, Step, Wrong, invalid, plain, too_complex, truncated, unsupported};
+use super::budget::Budget;
+use super::fault::{Fault, FaultKind, Step, Wrong, invalid, plain, truncated, unsupported};
 use super::globals::{self, Known};
 use super::key;
 use super::opcode::Opcode;
@@ -414,9 +414,7 @@ impl<'a> Machine<'a> {
 
     /// Adds a value, and gives it its number.
     pub(super) fn add(&mut self, node: Node) -> Step<NodeId> {
-        if self.nodes.len() >= MAX_NODES {
-            return too_complex(format!("the pickle makes more than {MAX_NODES} values"));
-        }
+        self.budget.check_nodes(self.nodes.len() + 1)?;
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(node);
         Ok(id)

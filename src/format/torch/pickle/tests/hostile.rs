@@ -145,3 +145,11 @@ fn long_decimals_are_converted() {
     let bytes = [&number.repeat(2_000)[..], b"N."].concat();
     run(bytes);
 }
+
+/// Memory stays a small multiple of the bytes: a pickle can't be nothing but containers.
+#[test]
+fn values_take_bytes() {
+    is_too_complex(&[&b"\x80\x02]("[..], &b"]".repeat(3_000_000), b"e."].concat());
+    let numbers = run([&b"\x80\x02]("[..], &b"K\x05".repeat(3_000_000), b"e."].concat());
+    assert!(numbers.tree.len() > 3_000_000);
+}
