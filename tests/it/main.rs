@@ -9,6 +9,8 @@ mod agreement;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump;
