@@ -1,12 +1,15 @@
 //! The one public error.
 //!
-//! A damaged checkpoint is no error of this library: checks return a [`Report`](crate::Report) with
-//! findings. An [`Error`] says that what was asked for could not be done: a path that can't be read,
-//! an option that makes no sense. It states facts; the command adds hints and the exit code.
+//! A damaged checkpoint is no error of a check: checks return a [`Report`](crate::Report) with findings.
+//! An [`Error`] says that what was asked for could not be done: a path that can't be read, an option that
+//! makes no sense, a checkpoint that was to be loaded and is damaged. It states facts; the command adds
+//! hints and the exit code.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::record::{Finding, Verdict};
 
 /// What went wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     path: Option<PathBuf>,
+    finding: Option<Box<Finding>>,
     #[source]
     source: Option<io::Error>,
 }
@@ -22,40 +26,55 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What was asked for makes no sense: a pattern, a level, a limit.
+    /// What was asked for makes no sense, or would lose something: a pattern, a level, a format that can't
+    /// hold a value.
     Usage,
     /// A path could not be read or written.
     Io,
     /// There is nothing to check.
     Nothing,
-    /// The contents can't be read: damaged, or of no use here.
-    Damaged,
+    /// The bytes are damaged.
+    Corrupted,
+    /// The bytes are fine, and of no use here.
+    Incompatible,
 }
 
 impl Error {
     /// Makes an error about what was asked for.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Usage, message: message.into(), path: None, source: None }
+        Self::new(ErrorKind::Usage, message)
     }
 
     /// Makes an error that says there is nothing to check at `path`.
     pub fn nothing(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Nothing, message: message.into(), path: Some(path.into()), source: None }
+        Self::new(ErrorKind::Nothing, message).at(path)
     }
 
     /// Makes an error of the operating system, with the path that it is about.
     pub fn io(path: impl Into<PathBuf>, doing: &str, source: io::Error) -> Self {
-        Self {
-            kind: ErrorKind::Io,
-            message: format!("can't {doing}"),
-            path: Some(path.into()),
-            source: Some(source),
-        }
+        Self { source: Some(source), ..Self::new(ErrorKind::Io, format!("can't {doing}")).at(path) }
     }
 
-    /// Makes an error that says why the contents of `path` can't be read.
-    pub fn damaged(path: impl Into<PathBuf>, message: &str) -> Self {
-        Self { kind: ErrorKind::Damaged, message: message.to_owned(), path: Some(path.into()), source: None }
+    /// Makes an error of what was found in the file at `path`: its kind goes by the finding's verdict.
+    pub fn found(path: impl Into<PathBuf>, finding: Finding) -> Self {
+        let kind = match finding.verdict {
+            Verdict::Corrupted => ErrorKind::Corrupted,
+            Verdict::Valid | Verdict::Incompatible => ErrorKind::Incompatible,
+            Verdict::Unreadable => ErrorKind::Io,
+        };
+        let message = format!("{} (level {}{})", finding.message, finding.level, finding.at);
+        Self { finding: Some(Box::new(finding)), ..Self::new(kind, message).at(path) }
+    }
+
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), path: None, finding: None, source: None }
+    }
+
+    /// Sets the path that the error is about.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
     }
 
     /// Returns the kind.
@@ -67,12 +86,22 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
+
+    /// Returns what was found in the file, with level and place, where that is the reason.
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_deref()
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
             write!(f, "{}: ", path.display())?;
+        }
+        match self.kind {
+            ErrorKind::Corrupted => f.write_str("corrupted: ")?,
+            ErrorKind::Incompatible => f.write_str("incompatible: ")?,
+            _ => {}
         }
         f.write_str(&self.message)?;
         if let Some(source) = &self.source {

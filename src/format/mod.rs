@@ -2,8 +2,10 @@
 
 mod cursor;
 mod detect;
+mod encoding;
 mod flaw;
 mod json;
+mod proven;
 mod read;
 
 pub mod hugging_face;
@@ -12,5 +14,7 @@ pub mod torch;
 pub mod zip;
 
 pub use detect::{beginning_of, detect};
+pub use encoding::{EncodeOptions, Encoding, Head, WRITER};
 pub use flaw::Flaw;
+pub use proven::{Proven, head_digest};
 pub(crate) use read::read_vec;

@@ -4,6 +4,9 @@
 //! checksummed, never kept: that is [`ScanSource::checksum`], which [`FileSource`] answers with
 //! several threads and the cheapest read that the kernel has for each block.
 
+pub mod commit;
+pub mod write;
+
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "direct reads are made on Linux only"))]
 mod buffer;
 mod file;

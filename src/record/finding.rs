@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -108,4 +109,20 @@ pub struct Place {
     /// The byte offset in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+}
+
+/// Prints each part behind a comma, names without control characters: `, tensor w, offset 4096`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, ", file {}", file.to_string_lossy().escape_debug())?;
+        }
+        let names = [("record", &self.record), ("tensor", &self.tensor), ("key", &self.key)];
+        for (kind, name) in names {
+            if let Some(name) = name {
+                write!(f, ", {kind} {}", name.escape_debug())?;
+            }
+        }
+        self.offset.map_or(Ok(()), |offset| write!(f, ", offset {offset}"))
+    }
 }

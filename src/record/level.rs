@@ -48,12 +48,15 @@ impl fmt::Display for Level {
     }
 }
 
-impl FromStr for Level {
-    type Err = crate::Error;
+/// Says that a word is no [`Level`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no level: size, container, load or keys")]
+pub struct NoLevel(String);
 
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|level| level.as_str() == word).ok_or_else(|| {
-            crate::Error::usage(format!("'{word}' is no level: size, container, load or keys"))
-        })
+impl FromStr for Level {
+    type Err = NoLevel;
+
+    fn from_str(word: &str) -> Result<Self, NoLevel> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word).ok_or_else(|| NoLevel(word.to_owned()))
     }
 }

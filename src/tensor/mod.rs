@@ -7,6 +7,8 @@
 
 mod layout;
 mod node;
+mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -14,5 +16,7 @@ mod walk;
 
 pub use layout::{LayoutError, extent};
 pub use node::{Array, ArrayData, Body, Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tensor};
+pub use source::{Data, Source};
+pub use state::State;
 pub use tree::Tree;
 pub use walk::{Leaf, WalkError};

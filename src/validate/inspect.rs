@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::contents::{Checked, Contents};
+use super::file::flaw_finding;
 use super::load::contents as list;
 use super::{VerifyOptions, container, directory, names, sharded, size};
 use crate::error::Error;
@@ -38,7 +39,7 @@ pub fn inspect(path: &Path) -> Result<Info, Error> {
 fn taken(path: &Path, mut checked: Checked) -> Result<(FormatKind, u64, Contents), Error> {
     match (checked.contents.take(), checked.findings.iter().find(|finding| finding.is_failure())) {
         (Some(contents), _) => Ok((checked.format, checked.bytes, contents)),
-        (None, Some(finding)) => Err(Error::damaged(path, &finding.message)),
+        (None, Some(finding)) => Err(Error::found(path, finding.clone())),
         (None, None) => Ok((checked.format, checked.bytes, Contents::default())),
     }
 }
@@ -52,7 +53,7 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
     let (checkpoint, metadata) = match &opened {
         Some(container::Opened::Archive(archive)) if archive.kind == FormatKind::TorchZip => {
             let read = archive.read(&source, &options.read_options());
-            let (checkpoint, _) = read.map_err(|flaw| Error::damaged(path, &flaw.to_string()))?;
+            let (checkpoint, _) = read.map_err(|flaw| Error::found(path, flaw_finding(flaw, Level::Load)))?;
             (Some(checkpoint), archive.metadata.clone())
         }
         // A foreign archive has no contents to list; that it is one is said by the format.
@@ -61,12 +62,12 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
         }
         Some(container::Opened::Legacy(checkpoint)) => {
             let contents =
-                list(checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
+                list(checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
             return Ok((checked.format, checked.bytes, contents));
         }
         _ => (None, std::collections::BTreeMap::new()),
     };
     let Some(checkpoint) = checkpoint else { return taken(path, checked) };
-    let contents = list(&checkpoint, false).map_err(|finding| Error::damaged(path, &finding.message))?;
+    let contents = list(&checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
     Ok((checked.format, checked.bytes, Contents { metadata, ..contents }))
 }

@@ -22,8 +22,10 @@ const FLOORS: [&[&str]; 8] = [
     FACES,
 ];
 
-/// The exceptions: who may import which neighbour on its own floor. Records are made of the other words.
-const NEIGHBOURS: [(&str, &str); 3] = [("record", "error"), ("record", "dtype"), ("record", "digest")];
+/// The exceptions: who may import which neighbour on its own floor. Records are made of dtypes and digests,
+/// an error can carry the record of what was found, and a writer takes the sources of a state's bytes.
+const NEIGHBOURS: [(&str, &str); 4] =
+    [("error", "record"), ("record", "dtype"), ("record", "digest"), ("io", "tensor")];
 
 /// The top floor: only here is anything printed, an environment variable read, or clap known.
 const FACES: &[&str] = &["cli", "serve"];

@@ -1,0 +1,103 @@
+//! The seam: every call by which a save changes a disk, or depends on what is there.
+//!
+//! The real disk is [`LocalDisk`](super::LocalDisk). Tests put another behind it, which fails the Nth
+//! call, or loses what was never synced when the power goes.
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::io::ScanSource;
+
+/// What is known of a file without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The length in bytes.
+    pub len: u64,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// The permission bits; 0 where the system has none.
+    pub mode: u32,
+    /// The numbers of the owner and the group; `None` where the system has none.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What becomes of a file that has the new name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// The renamed file takes its place, in one step.
+    Replace,
+    /// It stays, and the renaming fails with [`io::ErrorKind::AlreadyExists`].
+    Keep,
+}
+
+/// The calls by which files come, go and are made durable.
+///
+/// The contract is with [`commit`](super): a path is one that [`Disk::resolve`] returned, or a neighbour of
+/// one; errors are those of the operating system, unchanged.
+pub trait Disk: Send + Sync + Debug {
+    /// Follows symbolic links to where a file is, or would be made. Its directory must be there.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Looks at a file; `None` where there is nothing. A symbolic link isn't followed.
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>>;
+
+    /// Creates a file that wasn't there, open for writing and locked until it is closed. `mode` is cut by
+    /// the process's umask.
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Reads a file that is some bytes long; of a longer one no more than `most` bytes.
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>>;
+
+    /// Opens a file to be read back. What it reads comes from the device, not from a cache, as far as the
+    /// system allows that.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>>;
+
+    /// Renames a file within one directory. Not durable before [`Disk::sync_directory`].
+    fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()>;
+
+    /// Removes a file. Not durable before [`Disk::sync_directory`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes durable what names the directory holds.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Lists the names in a directory, in any order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Removes a file that [`Disk::create`] made, if the process that made it is gone: its lock is free, or,
+    /// where locks don't work, nothing has been written to it for a day. Returns whether it did.
+    fn remove_abandoned(&self, path: &Path) -> io::Result<bool>;
+
+    /// Returns how many bytes this user may still write to the directory's file system.
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// A file that is being written, by several threads at once.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Reserves room for `len` bytes. Where the file system can't, nothing happens.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, around the page cache where [`DiskFile::alignment`] allows it.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns to what offsets, lengths and addresses of writes should be aligned, in bytes, so that they
+    /// go straight to the device; `None` where all writes go through the page cache.
+    ///
+    /// It may become `None` when the first write shows that the file system only pretended.
+    fn alignment(&self) -> Option<usize>;
+
+    /// Sets the length: cuts what was written beyond it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives the file the permission bits and the owner of another. An owner that this user may not give
+    /// away to is left.
+    fn set_permissions(&self, like: &Stat) -> io::Result<()>;
+
+    /// Makes the file's bytes and its length durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Closes the file and frees its lock. Network file systems report late errors here.
+    fn close(self: Box<Self>) -> io::Result<()>;
+}
