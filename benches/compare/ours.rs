@@ -1,4 +1,4 @@
-//! The Rust half of the comparison: `compare.py` starts it once and asks it for one timing at a time.
+//! The Rust half of the comparison: `verify.py` and `save.py` start it once and ask it for one timing at a time.
 //!
 //! A line of standard input is `{"task": "verify-load", "path": "model.pt", "threads": 2}`, and its
 //! answer is `{"seconds": 0.05, "bytes": 1073755583, "said": "valid"}`. One process, so that what is
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(target_os = "linux")]
 mod limits;
 
-/// What `compare.py` asks for.
+/// What the Python half asks for.
 #[derive(Deserialize)]
 struct Request {
     task: Task,
