@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::names;
 use super::system::{self, Direct, WriteBack};
 use crate::io::commit::disk::{DiskFile, Stat};
 
@@ -47,7 +48,7 @@ impl LocalFile {
             Err(error) => {
                 drop(file);
                 if error.kind() != io::ErrorKind::AlreadyExists {
-                    drop(super::remove(path));
+                    drop(names::remove(path));
                 }
                 Err(error)
             }
@@ -148,7 +149,7 @@ fn lock_new(file: &File, path: &Path) -> io::Result<()> {
     match try_lock(file)? {
         Lock::Unknown => Ok(()),
         // A cleaner may have locked it first, or even removed it: to that one it looked abandoned.
-        Lock::Ours if is_at(file, path)? => Ok(()),
+        Lock::Ours if names::is_at(file, path)? => Ok(()),
         Lock::Ours | Lock::Others => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
@@ -186,26 +187,6 @@ fn means_no_locks(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn means_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
-}
-
-/// Returns whether the open file is the one that `path` names.
-#[cfg(unix)]
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => {
-            let open = file.metadata()?;
-            Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns whether there is a file of that name. Nobody else makes one of ours.
-#[cfg(not(unix))]
-pub(super) fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
-    path.try_exists()
 }
 
 #[cfg(unix)]

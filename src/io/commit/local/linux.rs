@@ -7,10 +7,15 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Advice, AtFlags, FallocateFlags, OFlags, StatxFlags, fadvise, fallocate, fstatfs, statx};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FallocateFlags, OFlags, RenameFlags, StatxFlags, fadvise, fallocate, fstatfs,
+    renameat_with, statvfs, statx,
+};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// The least alignment of direct writes, in bytes: that of the strictest common device. Smaller blocks
 /// would share pages.
@@ -25,6 +30,11 @@ const DIRTY_BYTES: u64 = 64 << 20;
 /// The kinds of file systems (`f_type`) that live in memory: tmpfs, ramfs. Newer kernels take direct
 /// writes there, and gain nothing.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58F6];
+
+/// The kinds of file systems that belong to one kernel, so that a lock is seen by all who could hold it:
+/// ext4, XFS, Btrfs, ZFS, Bcachefs, F2FS, overlayfs. Network file systems may lock on one machine alone.
+const OF_ONE_KERNEL: [u64; 7] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xCA45_1A4E, 0xF2F5_2010, 0x794C_7630];
 
 /// A file opened for writing around the page cache.
 #[derive(Debug)]
@@ -65,7 +75,7 @@ impl Direct {
 ///
 /// Where the file system doesn't say, as before Linux 6.1, the first write will.
 fn direct_alignment(file: &File) -> Option<usize> {
-    if is_in_memory(file) {
+    if is_one_of(&IN_MEMORY, file) {
         return None;
     }
     let least = LEAST_ALIGNMENT.max(rustix::param::page_size());
@@ -79,9 +89,14 @@ fn direct_alignment(file: &File) -> Option<usize> {
     is_offered.then(|| usize::try_from(asked).map_or(least, |asked| asked.max(least)))
 }
 
-fn is_in_memory(file: &File) -> bool {
+/// Returns whether a lock that is free is held by nobody, on any machine.
+pub(super) fn has_sure_locks(file: &File) -> bool {
+    is_one_of(&IN_MEMORY, file) || is_one_of(&OF_ONE_KERNEL, file)
+}
+
+fn is_one_of(kinds: &[u64], file: &File) -> bool {
     // The type of the field differs from one architecture to the next.
-    fstatfs(file).is_ok_and(|about| u64::try_from(about.f_type).is_ok_and(|kind| IN_MEMORY.contains(&kind)))
+    fstatfs(file).is_ok_and(|about| u64::try_from(about.f_type).is_ok_and(|kind| kinds.contains(&kind)))
 }
 
 /// Returns whether a direct write failed because the file system takes none.
@@ -103,6 +118,27 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Pushes a file out of the page cache as far as it is clean, so that the next read comes from the device.
+pub(super) fn evict(file: &File) {
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
+}
+
+/// Renames a file unless the name is taken; `None` where the file system has no such call.
+pub(super) fn rename_and_keep(from: &Path, to: &Path) -> Option<io::Result<()>> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
+        result => Some(result.map_err(io::Error::from)),
+    }
+}
+
+/// Returns how many bytes this user may still write to the file system.
+pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let about = statvfs(directory)?;
+    // File systems keep a reserve that only root may use.
+    let blocks = if geteuid().is_root() { about.f_bfree } else { about.f_bavail };
+    Ok(blocks.saturating_mul(about.f_frsize))
 }
 
 /// Keeps what waits in the page cache small, so that the device works from the beginning.
