@@ -65,6 +65,12 @@ impl Direct {
         write_all_at(&self.file, bytes, offset)
     }
 
+    /// Pretends that the file system asks for another alignment.
+    #[cfg(test)]
+    pub(super) fn pretending(self, alignment: usize) -> Self {
+        Self { alignment, ..self }
+    }
+
     /// Returns the file, to be closed.
     pub(super) fn into_file(self) -> File {
         self.file
@@ -196,5 +202,68 @@ impl Dirty {
             self.waiting = 0;
         }
         Due { start: Some(span), wait }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn write_back_starts_every_few_megabytes_and_waits_every_few_of_those() {
+        let mut dirty = Dirty::default();
+        let mut started = Vec::new();
+        let mut waits = 0;
+        for i in 0..130 {
+            // Two threads, each in its own half.
+            let due = dirty.wrote((i / 2 + (i % 2) * 100) * MIB, MIB);
+            started.extend(due.start);
+            waits += u32::from(due.wait);
+        }
+        assert_eq!(waits, 2);
+        assert_eq!(started.len(), 16);
+        assert_eq!(started[0], 0..104 * MIB);
+        assert_eq!(started[1], 4 * MIB..108 * MIB);
+        assert_eq!(dirty.span, Some(64 * MIB..165 * MIB));
+    }
+
+    #[test]
+    fn a_large_write_starts_at_once() {
+        let mut dirty = Dirty::default();
+        assert_eq!(dirty.wrote(5, 80 * MIB), Due { start: Some(5..80 * MIB + 5), wait: true });
+        assert_eq!(dirty.wrote(u64::MAX, 1), Due::default());
+    }
+
+    #[test]
+    fn what_is_in_memory_gets_no_direct_writes() {
+        let Ok(file) = tempfile::tempfile_in("/dev/shm") else {
+            println!("skipped: /dev/shm isn't there or can't be written");
+            return;
+        };
+        if !is_one_of(&IN_MEMORY, &file) {
+            println!("skipped: /dev/shm isn't in memory");
+            return;
+        }
+        assert!(Direct::open(&file).is_none());
+        assert!(has_sure_locks(&file));
+    }
+
+    #[test]
+    fn much_is_written_through_the_page_cache() {
+        let file = tempfile::tempfile().unwrap();
+        let write_back = WriteBack::default();
+        let bytes: Vec<u8> =
+            (0..3 * MIB as u32).map(|i| i.wrapping_mul(0x9E37_79B1).to_le_bytes()[3]).collect();
+        for i in 0..30 {
+            write_all_at(&file, &bytes, i * bytes.len() as u64).unwrap();
+            write_back.wrote(&file, i * bytes.len() as u64, bytes.len()).unwrap();
+        }
+        let mut found = vec![0; bytes.len()];
+        for i in 0..30 {
+            file.read_exact_at(&mut found, i * bytes.len() as u64).unwrap();
+            assert!(found == bytes);
+        }
     }
 }
