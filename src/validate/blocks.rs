@@ -6,7 +6,7 @@ use super::VerifyOptions;
 use super::contents::Checked;
 use super::file::flaw_finding;
 use crate::digest::{Algorithm, Digest};
-use crate::io::{ReadAt, ScanOptions, ScanSource};
+use crate::io::{ScanOptions, ScanSource};
 use crate::record::{Code, Finding, Integrity, Level, Seal, first_few};
 
 /// Computes the digest of each block, and returns those that haven't the one that is expected of them.

@@ -12,8 +12,8 @@ use crate::format::safetensors::{self, Header};
 use crate::format::torch::archive::{self, TorchArchive};
 use crate::format::torch::{Checkpoint, legacy};
 use crate::format::{Carried, Flaw, beginning_of, detect, read_vec};
-use crate::io::{ReadAt, ScanSource};
-use crate::record::{Code, Finding, FormatKind, Level, TensorInfo};
+use crate::io::ScanSource;
+use crate::record::{Code, Finding, FormatKind, Level, TensorInfo, Verdict};
 
 /// A file whose container is sound.
 pub(super) enum Opened {
@@ -73,7 +73,12 @@ fn open_safetensors(source: &dyn ScanSource, checked: &mut Checked) -> Option<Op
             Some(Opened::Safetensors(places))
         }
         Err(flaw) => {
-            checked.findings.push(flaw_finding(flaw, Level::Container));
+            let finding = flaw_finding(flaw, Level::Container);
+            let was_usable = finding.verdict == Verdict::Incompatible;
+            checked.findings.push(finding);
+            if was_usable && safetensors::is_head_damaged(source).unwrap_or(false) {
+                checked.findings.push(proof::other_head());
+            }
             None
         }
     }

@@ -6,7 +6,7 @@ use super::contents::Checked;
 use super::size::{self, Beside, unreadable};
 use super::{VerifyOptions, blocks, container, load, proof};
 use crate::format::Flaw;
-use crate::io::{FileSource, ReadAt, ScanSource};
+use crate::io::{FileSource, ScanSource};
 use crate::record::{Code, Finding, FormatKind, Level};
 
 /// Checks a file as deep as the options ask for, or as deep as its damage allows.

@@ -27,7 +27,7 @@ pub(super) fn take(carried: Carried, checked: &mut Checked) {
 }
 
 /// The finding for a head that hasn't the proof's digest.
-fn other_head() -> Finding {
+pub(super) fn other_head() -> Finding {
     let message = "the head (names, shapes, padding, or the proof itself) isn't the one that was saved: the file \
                    was damaged, or rewritten by another program";
     Finding::corrupted(Code::ProofDamaged, Level::Container, message)

@@ -1,9 +1,10 @@
 //! The proof in a header that ckpt wrote: the first entry of `__metadata__`, so that its place is known.
 
+use std::io;
 use std::ops::Range;
 
-use super::header::{Header, LENGTH_BYTES};
-use crate::digest::Algorithm;
+use super::header::{Header, LENGTH_BYTES, MAX_HEADER_BYTES};
+use crate::digest::{Algorithm, Digest};
 use crate::format::head::{Blank, read_digest};
 use crate::format::proven::half_proof;
 use crate::format::{Carried, Flaw, Proven, read_vec};
@@ -57,6 +58,34 @@ pub fn find_proof(source: &dyn ReadAt, header: &Header) -> Result<Carried, Flaw>
     }
 }
 
+/// Returns whether a file whose header can't be used carries a proof that says that the header is not the one
+/// that was saved: a flipped bit can make a dtype of another that no framework has.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub fn is_head_damaged(source: &dyn ReadAt) -> io::Result<bool> {
+    let start = read_vec(source, 0..source.len().min(LENGTH_BYTES))?;
+    let length = start.try_into().map_or(0, u64::from_le_bytes);
+    if length > MAX_HEADER_BYTES {
+        return Ok(false);
+    }
+    let data_start = source.len().min(LENGTH_BYTES + length);
+    let text = read_vec(source, LENGTH_BYTES.min(data_start)..data_start)?;
+    let line = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix(PROOF_OPENING));
+    let Some((line, _)) = line.and_then(|line| line.split_once('"')) else { return Ok(false) };
+    let Ok(proof) = Proof::parse(line) else { return Ok(false) };
+    Ok(digest(source, data_start, &proof)? != proof.root)
+}
+
+/// Computes the digest of the head, which is all that lies before the data.
+fn digest(source: &dyn ReadAt, data_start: u64, proof: &Proof) -> io::Result<Digest> {
+    let algorithm = proof.root.algorithm();
+    let digits = Proof::root_range(algorithm);
+    let blank = Blank { at: PROOF_START + digits.start as u64, bytes: vec![b'0'; digits.len()] };
+    read_digest(source, algorithm, &[0..data_start], &[blank])
+}
+
 /// Returns whether the line stands at the constant place, letter for letter. JSON has other spellings for the
 /// same text, and none of them is written.
 fn is_in_place(source: &dyn ReadAt, line: &str) -> Result<bool, Flaw> {
@@ -65,11 +94,9 @@ fn is_in_place(source: &dyn ReadAt, line: &str) -> Result<bool, Flaw> {
     Ok(read_vec(source, LENGTH_BYTES.min(end)..end)? == wanted.as_bytes())
 }
 
-/// Computes the digest of the head, which is all that lies before the data.
+/// Holds a proof that stands in its place together with what it is to vouch for.
 fn prove(source: &dyn ReadAt, header: &Header, proof: Proof) -> Result<Carried, Flaw> {
-    let digits = Proof::root_range(proof.root.algorithm());
-    let blank = Blank { at: PROOF_START + digits.start as u64, bytes: vec![b'0'; digits.len()] };
-    let head = read_digest(source, proof.root.algorithm(), &[0..header.data_start], &[blank])?;
+    let head = digest(source, header.data_start, &proof)?;
     Ok(Carried::Proof(Box::new(Proven { proof, head, data: data(header) })))
 }
 
