@@ -19,10 +19,13 @@ mod check;
 mod header;
 mod parse;
 mod sniff;
+pub mod structure;
+mod write;
 
 pub use header::{Header, MAX_HEADER_BYTES, Tensor, read_header};
 pub use parse::MAX_RANK;
 pub use sniff::looks_like;
+pub use write::{SafetensorsEncoding, encode};
 
 #[cfg(test)]
 mod tests;
