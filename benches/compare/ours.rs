@@ -27,7 +27,7 @@ struct Request {
     path: PathBuf,
     threads: usize,
     /// What the engine computes while it writes. Default: CRC-64.
-    sums: Option<writes::Sums>,
+    sums: Option<Sums>,
     /// How many MiB a raw direct write has. Default: 4.
     block_mib: Option<usize>,
 }
@@ -56,6 +56,20 @@ enum Task {
     WriteNowhere,
     /// The limit: direct writes of as many bytes, as durable, from buffers that were filled before.
     WriteDirect,
+}
+
+/// What is computed on the way.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Sums {
+    /// Nothing: the bytes are copied.
+    None,
+    /// CRC-64.
+    Crc64,
+    /// CRC-64, and CRC-32 for a ZIP.
+    Crc64Crc32,
+    /// BLAKE3.
+    Blake3,
 }
 
 /// What is answered.
@@ -106,7 +120,7 @@ fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
 #[cfg(target_os = "linux")]
 fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
     let Request { task, path, threads, sums, block_mib } = request;
-    let sums = sums.unwrap_or(writes::Sums::Crc64);
+    let sums = sums.unwrap_or(Sums::Crc64);
     let (seconds, bytes) = match task {
         Task::ReadCached => limits::read_cached(path, *threads)?,
         Task::ReadDirect => limits::read_direct(path, *threads, limits::Turns::All)?,

@@ -137,9 +137,9 @@ impl Granule {
         Self { bytes: if bytes != 0 && BLOCK_BYTES % bytes == 0 { bytes } else { 1 }, gap: MAX_GAP }
     }
 
-    /// Returns whether any place is as good as any other.
-    pub(super) fn is_byte(self) -> bool {
-        self.bytes == 1
+    /// Returns whether writes go straight to the device.
+    pub(super) fn is_direct(self) -> bool {
+        self.bytes > 1
     }
 
     /// Writes no gap along.
@@ -186,11 +186,13 @@ mod tests {
         let far = 8192 + MAX_GAP;
         let pieces = pieces(&[(100, 10), (5000, 10), (far, 1), (far + 4096 + MAX_GAP + 1, 1)]);
         let layout = layout(&pieces).unwrap();
-        let runs = |bytes, gap| -> Vec<_> { layout.runs(&(0..BLOCK_BYTES), Granule { bytes, gap }).collect() };
+        let runs =
+            |bytes, gap| -> Vec<_> { layout.runs(&(0..BLOCK_BYTES), Granule { bytes, gap }).collect() };
         let last = far + 4096 + MAX_GAP;
         assert_eq!(runs(4096, MAX_GAP), [0..last + 4096]);
         assert_eq!(runs(4096, 0), [0..8192, far..far + 4096, last..last + 4096]);
-        assert_eq!(runs(1, MAX_GAP), [100..far + 1, last + 1..last + 2]);
+        assert_eq!(runs(1, MAX_GAP), [100..5010, far..far + 1, last + 1..last + 2]);
+        assert_eq!(runs(1, MAX_GAP + 4096), [100..far + 1, last + 1..last + 2]);
         assert_eq!(runs(1, 0).len(), 4);
     }
 
@@ -201,7 +203,10 @@ mod tests {
         let granule = Granule { bytes: 4096, gap: 0 };
         let runs: Vec<_> = layout.windows().flat_map(|window| layout.runs(&window, granule)).collect();
         let last = BLOCK_BYTES * 3;
-        assert_eq!(runs, [BLOCK_BYTES - 4096..BLOCK_BYTES, BLOCK_BYTES..2 * BLOCK_BYTES, last - BLOCK_BYTES..last]);
+        assert_eq!(
+            runs,
+            [BLOCK_BYTES - 4096..BLOCK_BYTES, BLOCK_BYTES..2 * BLOCK_BYTES, last - BLOCK_BYTES..last]
+        );
     }
 
     #[test]
