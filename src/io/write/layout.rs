@@ -134,7 +134,7 @@ impl Granule {
     /// Asks the file. An alignment that windows can't keep counts as none.
     pub(super) fn of(file: &dyn DiskFile) -> Self {
         let bytes = file.alignment().map_or(1, |bytes| bytes as u64);
-        Self { bytes: if bytes != 0 && BLOCK_BYTES % bytes == 0 { bytes } else { 1 }, gap: MAX_GAP }
+        Self { bytes: if BLOCK_BYTES.is_multiple_of(bytes) { bytes } else { 1 }, gap: MAX_GAP }
     }
 
     /// Returns whether writes go straight to the device.
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_piece_over_many_windows_is_in_each() {
-        let pieces = pieces(&[(BLOCK_BYTES - 1, 2 * BLOCK_BYTES as usize)]);
+        let pieces = pieces(&[(BLOCK_BYTES - 1, 8 << 20)]);
         let layout = layout(&pieces).unwrap();
         let granule = Granule { bytes: 4096, gap: 0 };
         let runs: Vec<_> = layout.windows().flat_map(|window| layout.runs(&window, granule)).collect();

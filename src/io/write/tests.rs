@@ -160,11 +160,8 @@ fn sources(owned: &[Owned]) -> Vec<Box<dyn Source + '_>> {
 }
 
 fn pieces<'a>(owned: &[Owned], sources: &'a [Box<dyn Source + 'a>]) -> Vec<Piece<'a>> {
-    let piece = |(owned, source): (&Owned, &'a Box<dyn Source + 'a>)| Piece {
-        offset: owned.offset,
-        source: &**source,
-        is_data: owned.is_data,
-    };
+    let sources = sources.iter().map(AsRef::as_ref);
+    let piece = |(owned, source): (&Owned, _)| Piece { offset: owned.offset, source, is_data: owned.is_data };
     owned.iter().zip(sources).map(piece).collect()
 }
 
@@ -324,7 +321,7 @@ fn a_head_takes_along_the_data_in_its_blocks_alone() {
     for (alignment, written) in [(Some(4096), 0..8192), (Some(512), 0..5120), (None, 0..5000)] {
         let file = FakeFile::new(alignment);
         write_head(&file, &pieces(&owned, &sources), &pieces(&head, &head_sources)).unwrap();
-        assert_eq!(file.writes(), [written.clone()]);
+        assert_eq!(file.writes(), std::slice::from_ref(&written));
         let expected = [&head[0].bytes[..], &owned[0].bytes[..]].concat();
         assert_eq!(file.content(), expected[..written.end as usize]);
     }
