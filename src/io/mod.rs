@@ -1,4 +1,5 @@
-//! Bytes in: reading at an offset, and scanning ranges of a file at the device's speed.
+//! Bytes in and out: reading at an offset, scanning ranges of a file at the device's speed, and writing
+//! pieces of one ([`write`]).
 //!
 //! Formats read headers through [`ReadAt`] and know no paths. The bulk of a checkpoint is only ever
 //! checksummed, never kept: that is [`ScanSource::checksum`], which [`FileSource`] answers with
@@ -7,12 +8,12 @@
 pub mod commit;
 pub mod write;
 
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "direct reads are made on Linux only"))]
 mod buffer;
 mod file;
 mod plan;
 mod read_at;
 mod scan;
+mod stream;
 mod sum;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
