@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::SaveOptions;
 use crate::Error;
-use crate::format::read_proof;
 use crate::io::commit::{Disk, Durability, Temporary, write_small};
-use crate::record::{Marker, Proof};
+use crate::record::{Described, Marker, Proof};
+use crate::validate::proof_of;
 
 /// A marker on the way from the old file to the new one.
 pub(super) struct MarkerUpdate<'d> {
@@ -44,8 +44,8 @@ impl<'d> MarkerUpdate<'d> {
         let update =
             Self { disk, path, marker, durability: options.durability, wanted: options.marker || stat.is_some() };
         if stat.is_some() {
-            let old = old_marker(disk, temporary);
-            update.write(&Marker { or: old.map(Box::new), ..update.marker.clone() })?;
+            let or = old_file(disk, temporary);
+            update.write(&Marker { or, ..update.marker.clone() })?;
         }
         Ok(update)
     }
@@ -68,9 +68,9 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Describes the file that is about to be replaced, as far as it can be read.
-fn old_marker(disk: &dyn Disk, temporary: &Temporary<'_>) -> Option<Marker> {
+fn old_file(disk: &dyn Disk, temporary: &Temporary<'_>) -> Option<Described> {
     let bytes = temporary.existing()?.len;
     let source = disk.open(temporary.destination()).ok();
-    let proven = source.and_then(|source| read_proof(&*source).ok().flatten());
-    Some(Marker { bytes, proof: proven.map(|proven| proven.proof.id()), or: None })
+    let proven = source.and_then(|source| proof_of(&*source));
+    Some(Described { bytes, proof: proven.map(|proven| proven.proof.id()) })
 }

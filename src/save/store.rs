@@ -5,9 +5,9 @@ use super::marker::MarkerUpdate;
 use super::{Format, SaveOptions, Saved};
 use crate::Error;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
-use crate::io::commit::{Disk, Durability, Existing, LocalDisk, Temporary};
+use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
-use crate::record::{Integrity, Level, Proof};
+use crate::record::Proof;
 use crate::tensor::State;
 use crate::validate::{VerifyOptions, verify_source};
 
@@ -31,7 +31,7 @@ use crate::validate::{VerifyOptions, verify_source};
 /// # let path = directory.path().join("step-100.safetensors");
 /// use ckpt::record::Position;
 /// use ckpt::tensor::TensorView;
-/// use ckpt::{Dtype, SaveOptions, State, load, save};
+/// use ckpt::{Dtype, SaveOptions, State, save};
 ///
 /// let weight: Vec<u8> = [0.5_f32, -1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
 /// let mut state = State::new();
@@ -40,9 +40,6 @@ use crate::validate::{VerifyOptions, verify_source};
 ///
 /// let saved = save(&path, &state, &SaveOptions::default().with_position(Position::Step(100)))?;
 /// println!("{} bytes, {}", saved.bytes, saved.proof.id());
-///
-/// let loaded = load(&path, &Default::default())?;
-/// assert_eq!(loaded.tensor("model.weight").unwrap().bytes()?, &weight[..]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn save(path: &Path, state: &State<'_>, options: &SaveOptions) -> Result<Saved, Error> {
@@ -93,18 +90,21 @@ fn store(
 ) -> Result<Saved, Error> {
     let start = Instant::now();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
-    let temporary = Temporary::create(disk, path, existing)?;
+    refuse_existing(disk, path, existing)?;
+    let mut temporary = Temporary::create(disk, path)?;
+    let destination = temporary.destination().to_owned();
+    clean(disk, destination.parent().unwrap_or(Path::new(".")));
     temporary.reserve(encoding.len())?;
-    let proof = write(&temporary, encoding, options)?;
+    let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
-    let validating = if options.validate { validate(disk, &temporary, &proof, options)? } else { Duration::ZERO };
+    let validating = if options.validate { validate(disk, &temporary, options)? } else { Duration::ZERO };
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
-    let path = temporary.commit(existing, options.durability)?;
+    temporary.commit(existing, options.durability)?;
     marker.finish()?;
     writing += committing.elapsed();
     Ok(Saved {
-        path,
+        path: destination,
         format,
         bytes: encoding.len(),
         proof,
@@ -115,59 +115,76 @@ fn store(
     })
 }
 
+/// Refuses to replace a file before the work begins; the commit refuses it again, without a gap.
+fn refuse_existing(disk: &dyn Disk, path: &Path, existing: Existing) -> Result<(), Error> {
+    let is_there = || disk.resolve(path).and_then(|path| disk.stat(&path)).is_ok_and(|stat| stat.is_some());
+    if existing == Existing::Keep && is_there() {
+        return Err(Error::usage("it exists, and is not to be replaced").at(path));
+    }
+    Ok(())
+}
+
 /// Writes the data, then the head, which holds the data's digests; and waits for the device where asked for.
-fn write(temporary: &Temporary<'_>, encoding: &dyn Encoding, options: &SaveOptions) -> Result<Proof, Error> {
-    let failed = |error| match error {
-        WriteError::Disk(error) => temporary.explain("write it", error),
-        WriteError::Source(error) => error,
+fn write(
+    temporary: &mut Temporary<'_>,
+    encoding: &dyn Encoding,
+    options: &SaveOptions,
+) -> Result<Proof, Error> {
+    let progress = |bytes| {
+        if let Some(progress) = &options.progress {
+            progress(bytes);
+        }
     };
-    let progress = |bytes| options.progress.iter().for_each(|progress| progress(bytes));
-    let file = temporary.file();
-    let pieces = encoding.pieces();
-    let write_options = WriteOptions::default()
-        .with_threads(options.threads)
-        .with_algorithm(options.algorithm)
-        .with_crc32(encoding.needs_crc32())
-        .with_progress(&progress);
-    let digests = write_pieces(file, &pieces, &write_options).map_err(failed)?;
-    let Head { parts, proof } = encoding.finish(&digests);
-    let head: Vec<Piece<'_>> = parts
-        .iter()
-        .map(|(offset, bytes)| Piece { offset: *offset, source: bytes, is_data: false })
-        .collect();
-    write_head(file, &pieces, &head).map_err(failed)?;
-    file.set_len(encoding.len()).map_err(|error| temporary.explain("set its length", error))?;
+    let write_options = WriteOptions {
+        threads: options.threads,
+        algorithm: options.algorithm,
+        crc32: encoding.needs_crc32(),
+        progress: Some(&progress),
+    };
+    let written = write_all(temporary.file(), encoding, &write_options);
+    let proof = written.map_err(|error| match error {
+        WriteError::Disk(error) => temporary.failed_to_write(error),
+        WriteError::Source(error) => error,
+    })?;
     if options.durability == Durability::Full {
         temporary.sync()?;
     }
     Ok(proof)
 }
 
+/// Writes an encoding as a whole.
+fn write_all(
+    file: &dyn DiskFile,
+    encoding: &dyn Encoding,
+    options: &WriteOptions<'_>,
+) -> Result<Proof, WriteError> {
+    let pieces = encoding.pieces();
+    let digests = write_pieces(file, &pieces, options)?;
+    let Head { parts, proof } = encoding.finish(&digests);
+    let head: Vec<Piece<'_>> = parts
+        .iter()
+        .map(|(offset, bytes)| Piece { offset: *offset, source: bytes, is_data: false })
+        .collect();
+    write_head(file, &pieces, &head)?;
+    file.set_len(encoding.len())?;
+    Ok(proof)
+}
+
 /// Reads the temporary file back and verifies it; returns how long that took.
-fn validate(
-    disk: &dyn Disk,
-    temporary: &Temporary<'_>,
-    proof: &Proof,
-    options: &SaveOptions,
-) -> Result<Duration, Error> {
+fn validate(disk: &dyn Disk, temporary: &Temporary<'_>, options: &SaveOptions) -> Result<Duration, Error> {
     let start = Instant::now();
-    let source = disk
-        .open(temporary.path())
-        .map_err(|error| Error::io(temporary.destination(), "read back what was written", error))?;
+    let path = temporary.destination();
+    let source =
+        disk.open(temporary.path()).map_err(|error| Error::io(path, "read back what was written", error))?;
     let mut verify = VerifyOptions::default().with_level(options.level);
-    verify.fresh = true;
-    let report = verify_source(temporary.destination(), &*source, &verify);
-    if let Some(finding) = report.reason() {
-        return Err(Error::found(temporary.destination(), finding.clone())
-            .while_doing("what was written can't be read back as it was"));
+    verify.threads = options.threads;
+    let report = verify_source(path, &*source, &verify);
+    match report.reason() {
+        None => Ok(start.elapsed()),
+        Some(finding) => {
+            let mut finding = finding.clone();
+            finding.message = format!("what was written can't be read back as it was: {}", finding.message);
+            Err(Error::found(path, finding))
+        }
     }
-    let wanted = if options.level >= Level::Load { Integrity::Full } else { Integrity::None };
-    if report.integrity < wanted || report.proof.as_ref() != Some(&proof.id()) {
-        return Err(Error::io(
-            temporary.destination(),
-            "read back what was written",
-            std::io::Error::other("another file was found in its place"),
-        ));
-    }
-    Ok(start.elapsed())
 }

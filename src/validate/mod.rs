@@ -38,6 +38,7 @@ pub use discover::{Candidate, Discovery, Look, discover};
 pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
+pub use proof::proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.

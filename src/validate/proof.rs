@@ -33,12 +33,21 @@ pub(super) fn other_head() -> Finding {
     Finding::corrupted(Code::ProofDamaged, Level::Container, message)
 }
 
+/// Returns the proof that a file carries, if its head is the one that was saved. The data isn't looked at.
+///
+/// ```
+/// use ckpt::validate::proof_of;
+/// assert!(proof_of(&b"no checkpoint".to_vec()).is_none());
+/// ```
+pub fn proof_of(source: &dyn ReadAt) -> Option<Proven> {
+    carried(source).ok()?.proven().filter(Proven::is_head_intact)
+}
+
 /// Returns the id of the proof that the file at `path` carries, if its head is the one that was saved. Markers
 /// and seals beside the file ask for it when they don't fit.
 pub(super) fn own_id(path: &Path) -> Option<String> {
     let source = FileSource::open(path).ok()?;
-    let proven = carried(&source).ok()?.proven()?;
-    id_of(&proven)
+    proof_of(&source).map(|proven| proven.proof.id())
 }
 
 /// Returns the id of a proof whose head is the one that was saved.

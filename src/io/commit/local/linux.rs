@@ -126,11 +126,6 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// Pushes a file out of the page cache as far as it is clean, so that the next read comes from the device.
-pub(super) fn evict(file: &File) {
-    let _ = fadvise(file, 0, None, Advice::DontNeed);
-}
-
 /// Renames a file unless the name is taken; `None` where the file system has no such call.
 pub(super) fn rename_and_keep(from: &Path, to: &Path) -> Option<io::Result<()>> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {

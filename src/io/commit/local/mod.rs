@@ -59,9 +59,7 @@ impl Disk for LocalDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>> {
-        let source = FileSource::open(path)?;
-        system::evict(&crate::io::system::open(path)?);
-        Ok(Box::new(source))
+        Ok(Box::new(FileSource::open_fresh(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()> {

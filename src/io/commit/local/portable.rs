@@ -68,9 +68,6 @@ pub(super) fn has_sure_locks(_file: &File) -> bool {
     false
 }
 
-/// Does nothing: what is read may come from the page cache.
-pub(super) fn evict(_file: &File) {}
-
 /// Returns `None`: there is no such call that all these systems have.
 pub(super) fn rename_and_keep(_from: &Path, _to: &Path) -> Option<io::Result<()>> {
     None
