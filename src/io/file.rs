@@ -62,8 +62,14 @@ impl FileSource {
         Ok(Stamp::of(&self.file().metadata()?) != self.stamp)
     }
 
-    fn file(&self) -> &File {
+    /// Returns the open file.
+    pub(super) fn file(&self) -> &File {
         self.reader.file()
+    }
+
+    /// Returns what reads it.
+    pub(super) fn reader(&self) -> &FileReader {
+        &self.reader
     }
 }
 
