@@ -24,8 +24,9 @@ const LEAST_ALIGNMENT: usize = 4096;
 /// What is written through the page cache before its write-back is started, in bytes.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
-/// What may wait in the page cache, in bytes, before a write waits for the device.
-const DIRTY_BYTES: u64 = 64 << 20;
+/// What may wait in the page cache, in bytes, before a write waits for the device. Measured on 512 MiB behind
+/// a hypervisor, medians of five: 64 MiB 2.3 GB/s, 128 MiB 2.8; all at the end 2.1.
+const DIRTY_BYTES: u64 = 128 << 20;
 
 /// The kinds of file systems (`f_type`) that live in memory: tmpfs, ramfs. Newer kernels take direct
 /// writes there, and gain nothing.
@@ -216,23 +217,23 @@ mod tests {
         let mut dirty = Dirty::default();
         let mut started = Vec::new();
         let mut waits = 0;
-        for i in 0..130 {
+        for i in 0..260 {
             // Two threads, each in its own half.
-            let due = dirty.wrote((i / 2 + (i % 2) * 100) * MIB, MIB);
+            let due = dirty.wrote((i / 2 + (i % 2) * 200) * MIB, MIB);
             started.extend(due.start);
             waits += u32::from(due.wait);
         }
         assert_eq!(waits, 2);
-        assert_eq!(started.len(), 16);
-        assert_eq!(started[0], 0..104 * MIB);
-        assert_eq!(started[1], 4 * MIB..108 * MIB);
-        assert_eq!(dirty.span, Some(64 * MIB..165 * MIB));
+        assert_eq!(started.len(), 32);
+        assert_eq!(started[0], 0..204 * MIB);
+        assert_eq!(started[1], 4 * MIB..208 * MIB);
+        assert_eq!(dirty.span, Some(128 * MIB..330 * MIB));
     }
 
     #[test]
     fn a_large_write_starts_at_once() {
         let mut dirty = Dirty::default();
-        assert_eq!(dirty.wrote(5, 80 * MIB), Due { start: Some(5..80 * MIB + 5), wait: true });
+        assert_eq!(dirty.wrote(5, 160 * MIB), Due { start: Some(5..160 * MIB + 5), wait: true });
         assert_eq!(dirty.wrote(u64::MAX, 1), Due::default());
     }
 
@@ -256,12 +257,12 @@ mod tests {
         let write_back = WriteBack::default();
         let bytes: Vec<u8> =
             (0..3 * MIB as u32).map(|i| i.wrapping_mul(0x9E37_79B1).to_le_bytes()[3]).collect();
-        for i in 0..30 {
+        for i in 0..50 {
             write_all_at(&file, &bytes, i * bytes.len() as u64).unwrap();
             write_back.wrote(&file, i * bytes.len() as u64, bytes.len()).unwrap();
         }
         let mut found = vec![0; bytes.len()];
-        for i in 0..30 {
+        for i in 0..50 {
             file.read_exact_at(&mut found, i * bytes.len() as u64).unwrap();
             assert!(found == bytes);
         }
