@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ckpt::digest::Algorithm;
 use ckpt::io::commit::{DiskFile, Durability, Existing, LocalDisk, Stat, Temporary};
-use ckpt::io::write::{Piece, WriteOptions, write_pieces};
+use ckpt::io::write::{Piece, WriteOptions, write_head, write_pieces};
 
 use super::Sums;
 
@@ -33,6 +33,28 @@ pub(super) fn write_pieces_to(path: &Path, threads: usize, sums: Sums) -> Result
     temporary.file().set_len(FILE_BYTES)?;
     temporary.commit(Existing::Replace, Durability::Full)?;
     Ok((start.elapsed().as_secs_f64(), FILE_BYTES))
+}
+
+/// Writes many small tensors with a gap before each, then what fills the gaps, and makes it durable.
+pub(super) fn write_small_to(path: &Path, threads: usize) -> Result<(f64, u64), Box<dyn Error>> {
+    const COUNT: u64 = 10_000;
+    const HEAD: usize = 128;
+    const DATA: usize = 4096;
+    let (head, data) = (vec![1_u8; HEAD], vec![2_u8; DATA]);
+    let stride = (HEAD + DATA) as u64;
+    let place = |offset, source, is_data| Piece { offset, source, is_data };
+    let start = Instant::now();
+    let heads: Vec<_> = (0..COUNT).map(|at| place(at * stride, &head, false)).collect();
+    let pieces: Vec<_> = (0..COUNT).map(|at| place(at * stride + HEAD as u64, &data, true)).collect();
+    let mut temporary = Temporary::create(&LocalDisk, path)?;
+    temporary.reserve(COUNT * stride)?;
+    let mut options = WriteOptions::default();
+    options.threads = threads;
+    write_pieces(temporary.file(), &pieces, &options)?;
+    write_head(temporary.file(), &pieces, &heads)?;
+    temporary.file().set_len(COUNT * stride)?;
+    temporary.commit(Existing::Replace, Durability::Full)?;
+    Ok((start.elapsed().as_secs_f64(), COUNT * stride))
 }
 
 /// Runs the engine without a disk: what copy and digests cost.
