@@ -141,7 +141,7 @@ impl FileSource {
         feed: Feed<'_>,
     ) -> io::Result<Arena> {
         check_bounds(ranges, self.len())?;
-        let spans: Vec<_> = plan::cut(ranges).iter().map(plan::Block::span).collect();
+        let spans = plan::spans(ranges);
         let mut arena = Arena::new(&spans)?;
         let mut spans = spans.into_iter().peekable();
         let mut work = Vec::new();
@@ -174,7 +174,7 @@ impl FileSource {
         let range = |target: &FillTarget<'_>| target.offset..target.offset.saturating_add(target.bytes.len() as u64);
         let ranges: Vec<_> = targets.iter().map(range).collect();
         check_bounds(&ranges, self.len())?;
-        let spans = plan::cut(&ranges).into_iter().map(|block| block.span());
+        let spans = plan::spans(&ranges).into_iter();
         let mut pieces: Vec<_> = targets.into_iter().flat_map(cut_target).collect();
         pieces.sort_by_key(|piece| piece.offset);
         let mut pieces = pieces.into_iter().peekable();

@@ -443,7 +443,7 @@ fn parts_of_storages_are_written_as_the_whole() {
         ((StorageId(1), 0), 16, "part of itself"),
     ] {
         let part = Storage { part_of: Some(part_of), bytes, ..part.clone() };
-        let state = super::tests::state(nodes.clone(), vec![whole.clone(), (part, Vec::new())]);
+        let state = tests::state(nodes.clone(), vec![whole.clone(), (part, Vec::new())]);
         refused(&state, Flavour::Full, &["'1'", word]);
     }
 }

@@ -97,7 +97,8 @@ fn what_was_synced_is_read_back() {
 #[cfg(target_os = "linux")]
 fn is_cached(path: &Path) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    let slice = &mut [io::IoSliceMut::new(&mut [0])];
+    let mut byte = [0];
+    let slice = &mut [io::IoSliceMut::new(&mut byte)];
     preadv2(File::open(path).unwrap(), slice, 0, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
 }
 
