@@ -98,8 +98,8 @@ fn what_was_synced_is_read_back() {
 fn is_cached(path: &Path) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
     let mut byte = [0];
-    let slice = &mut [io::IoSliceMut::new(&mut byte)];
-    preadv2(File::open(path).unwrap(), slice, 0, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
+    preadv2(File::open(path).unwrap(), &mut [io::IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT)
+        != Err(Errno::AGAIN)
 }
 
 #[cfg(target_os = "linux")]
