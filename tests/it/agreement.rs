@@ -10,4 +10,5 @@ mod oracle;
 mod peers;
 mod read;
 mod verdicts;
+mod written_torch;
 mod zoo;
