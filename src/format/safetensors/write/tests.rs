@@ -453,7 +453,7 @@ impl Grower<'_> {
                 let at = i64::try_from(at).unwrap();
                 let key = match self.pick(6) {
                     0 => Node::Int(at),
-                    1 => Node::Float(at as f64 + 0.5),
+                    1 => Node::Float(f64::from(u8::try_from(at).unwrap()) + 0.5),
                     2 => Node::Tuple(vec![self.earlier(), NodeId(0)]),
                     3 => Node::Bytes(vec![u8::try_from(at).unwrap()].into()),
                     _ => Node::Text(["a", "b", "a.b", "__metadata__"][usize::try_from(at).unwrap()].into()),
@@ -608,10 +608,10 @@ fn a_part_of_a_storage_lies_inside_it() {
 fn a_tensor_on_the_meta_device_has_no_bytes() {
     let mut meta = storage(1 << 40, Dtype::F32);
     meta.device = "meta".into();
-    let given = state(vec![("t", view(Dtype::F32, 0, 0, &[1 << 38], &[1]))], vec![storage(0, Dtype::F32)]);
-    let nodes: Vec<_> =
-        (0..given.tree().len()).map(|at| given.tree().node(NodeId(at as u32)).clone()).collect();
-    let tree = Tree::new(nodes, vec![meta.clone()], given.tree().root());
+    let shape = state(vec![("t", view(Dtype::F32, 0, 0, &[1 << 38], &[1]))], vec![storage(0, Dtype::F32)]);
+    let ids = (0..u32::try_from(shape.tree().len()).unwrap()).map(NodeId);
+    let nodes = ids.map(|id| shape.tree().node(id).clone()).collect();
+    let tree = Tree::new(nodes, vec![meta.clone()], shape.tree().root());
     let given = State::from_parts(tree, vec![Data::from(Vec::new())]);
     let header = read_header(&file_of(&given)).unwrap();
     assert!(header.tensors.is_empty());
