@@ -5,6 +5,7 @@
 //! (`tests/python/dump.py`), and ckpt must read the same. Where it doesn't, a table names the files, what
 //! ckpt says instead, and why; an entry that no file needs any more fails the test.
 
+mod converted;
 mod corpus;
 mod oracle;
 mod peers;
