@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The layers, lowest first (`ARCHITECTURE.md` has the reasons, a test holds the order):
-//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`].
+//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`save`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
 #![cfg_attr(
@@ -38,12 +38,16 @@ pub mod format;
 
 pub mod validate;
 
+pub mod save;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use record::{Code, Finding, Integrity, Level, Place, Report, Verdict};
+pub use save::{Access, LoadOptions, load, load_into};
+pub use tensor::State;
 pub use validate::{VerifyOptions, verify};
 
 /// The examples of `README.md`, which are run as documentation tests.

@@ -21,5 +21,7 @@ mod floors;
 #[cfg(test)]
 mod levels;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod readme;
