@@ -86,9 +86,9 @@ impl Work<'_> {
 
     fn run(self, reader: &impl FillSpan, feed: Feed<'_>) -> io::Result<()> {
         match self {
-            Self::Fill(mut window, spans) => {
-                spans.into_iter().try_for_each(|span| reader.fill_span(span, &mut window, &mut |at, bytes| feed(at, bytes)))
-            }
+            Self::Fill(mut window, spans) => spans
+                .into_iter()
+                .try_for_each(|span| reader.fill_span(span, &mut window, &mut |at, bytes| feed(at, bytes))),
             Self::Scatter(span, mut targets) => with_copy_buffer(|buffer| {
                 reader.read_span(span, buffer, &mut |at, bytes| {
                     targets.iter_mut().for_each(|target| copy_common(at, bytes, target));
@@ -114,8 +114,8 @@ impl FileSource {
     /// Reads ranges into memory of their own.
     ///
     /// What the page cache holds is copied from there; the rest is read around it, straight into place, where
-    /// the file system can do that. Ranges may come in any order and overlap; `feed` hears each byte at least
-    /// once, and bytes between near ranges as well.
+    /// the file system can do that. Ranges may come in any order and overlap; `feed` hears each byte once, and
+    /// bytes between near ranges as well.
     ///
     /// # Errors
     ///
@@ -171,7 +171,8 @@ impl FileSource {
         options: &ScanOptions<'_>,
         feed: Feed<'_>,
     ) -> io::Result<()> {
-        let range = |target: &FillTarget<'_>| target.offset..target.offset.saturating_add(target.bytes.len() as u64);
+        let range =
+            |target: &FillTarget<'_>| target.offset..target.offset.saturating_add(target.bytes.len() as u64);
         let ranges: Vec<_> = targets.iter().map(range).collect();
         check_bounds(&ranges, self.len())?;
         let spans = plan::spans(&ranges).into_iter();

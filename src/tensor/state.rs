@@ -240,7 +240,9 @@ fn check(value: &Value<'_>, depth: usize) -> Result<(), Error> {
                     Error::usage("a map's key is a list, a map or a tensor: Python has no hash of it")
                 })?;
                 if !keys.insert(spelled) {
-                    return Err(Error::usage("a map has a key twice, as Python compares keys: 1, 1.0 and True are one"));
+                    return Err(Error::usage(
+                        "a map has a key twice, as Python compares keys: 1, 1.0 and True are one",
+                    ));
                 }
                 check(value, depth + 1)?;
             }

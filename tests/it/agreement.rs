@@ -6,10 +6,10 @@
 //! ckpt says instead, and why; an entry that no file needs any more fails the test.
 
 mod converted;
-mod corpus;
-mod oracle;
+pub(crate) mod corpus;
+pub(crate) mod oracle;
 mod peers;
-mod read;
+pub(crate) mod read;
 mod verdicts;
 mod written_torch;
 mod zoo;
