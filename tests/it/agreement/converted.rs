@@ -83,10 +83,16 @@ fn what_pytorch_saved_is_kept_in_safetensors() {
     };
     let directory = tempfile::tempdir().unwrap();
     let (mut paths, mut faults) = (Vec::new(), Vec::new());
+    let mut refused = 0;
     for entry in zoo.entries() {
         let name = &entry.name;
         match convert(zoo.path(entry)) {
             None => {}
+            // No tree: every reader that recurses would never end.
+            Some(Err(fault)) if name.ends_with("/cyclic.pt") => {
+                assert!(fault.contains("a value contains itself"), "{name}: {fault}");
+                refused += 1;
+            }
             Some(Err(fault)) => faults.push(format!("{name}: {fault}")),
             Some(Ok(file)) => {
                 let path = directory.path().join(format!("{}.safetensors", name.replace('/', "-")));
@@ -95,6 +101,7 @@ fn what_pytorch_saved_is_kept_in_safetensors() {
             }
         }
     }
+    assert_eq!(refused, 2, "one in each of PyTorch's formats");
     assert!(paths.len() > 150, "{} of the zoo's checkpoints were converted", paths.len());
     let answers = oracle::ask(&oracle::python().unwrap(), &paths);
     for path in &paths {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | the length of the header |
 //! | `{"__metadata__":{"ckpt.proof":"` | always these, so that the proof stands at a constant place |
-//! | the proof | one line: see [`Proof`] |
+//! | the proof | one line: see [`Proof`](crate::record::Proof) |
 //! | the rest of the metadata | `format`, `ckpt.structure` where it is needed, the caller's own |
 //! | the tensors | in the order of their data |
 //! | spaces | up to a multiple of 4,096 |
