@@ -236,7 +236,8 @@ fn lines(file: &Written) -> Vec<String> {
         let shape: Vec<_> = shape.map(|length| format!("{length},")).collect();
         format!("{}\t{}\t{}\t{}", file.path.display(), leaf.path, shape.concat(), leaf.value["crc32"])
     };
-    let tensors = file.values.iter().filter(|leaf| matches!(leaf.kind.as_str(), "Tensor" | "Parameter"));
+    // The dict itself comes first.
+    let tensors = file.values.iter().skip(1);
     let mut lines: Vec<_> = tensors.map(tensor).collect();
     lines.sort();
     lines
