@@ -41,8 +41,13 @@ impl<'d> MarkerUpdate<'d> {
         let path = beside(temporary.destination());
         let marker = Marker { bytes, proof: Some(proof.id()), or: None };
         let stat = disk.stat(&path).map_err(|error| Error::io(&path, "look at the marker", error))?;
-        let update =
-            Self { disk, path, marker, durability: options.durability, wanted: options.marker || stat.is_some() };
+        let update = Self {
+            disk,
+            path,
+            marker,
+            durability: options.durability,
+            wanted: options.marker || stat.is_some(),
+        };
         if stat.is_some() {
             let or = old_file(disk, temporary);
             update.write(&Marker { or, ..update.marker.clone() })?;
