@@ -17,6 +17,7 @@ mod load;
 mod names;
 mod near;
 mod options;
+mod parts;
 mod requirement;
 mod sharded;
 mod size;
@@ -33,6 +34,7 @@ pub use discover::{Candidate, Discovery, Look, discover};
 pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
+pub use parts::{Part, Parts, parts};
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
