@@ -66,6 +66,35 @@ pub(super) fn crc_of_memory(path: &Path, threads: usize) -> io::Result<(f64, u64
     Ok((seconds, len))
 }
 
+/// Writes as many bytes as the state has to a new file, `block` at a time from buffers that were filled
+/// before, and makes it durable.
+pub(super) fn write_direct(path: &Path, threads: usize, block: usize) -> io::Result<(f64, u64)> {
+    static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+    let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+    while buffers.len() < threads {
+        buffers.push(Buffer::of(2 * BLOCK));
+    }
+    let len = super::writes::FILE_BYTES;
+    let start = Instant::now();
+    let file = super::writes::begin(path, len)?;
+    let next = AtomicU64::new(0);
+    let part = |buffer: &mut Buffer| loop {
+        let offset = next.fetch_add(block as u64, Relaxed);
+        if offset >= len {
+            return Ok(());
+        }
+        let wanted = usize::try_from((len - offset).next_multiple_of(4096)).unwrap_or(block).min(block);
+        file.0.write_all_at(buffer.bytes().split_at(wanted).0, offset)?;
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> =
+            buffers.iter_mut().take(threads).map(|buffer| scope.spawn(|| part(buffer))).collect();
+        joined(others)
+    })?;
+    super::writes::finish(file, path, len)?;
+    Ok((start.elapsed().as_secs_f64(), len))
+}
+
 /// Shares the blocks of `len` bytes among threads, and returns the seconds from start to end.
 fn share(threads: usize, len: u64, turns: Turns, work: Work<'_>) -> io::Result<f64> {
     let next = AtomicU64::new(0);
@@ -87,11 +116,16 @@ fn share(threads: usize, len: u64, turns: Turns, work: Work<'_>) -> io::Result<f
     let start = Instant::now();
     thread::scope(|scope| {
         let others: Vec<_> = (0..threads).map(|_| scope.spawn(part)).collect();
-        others
-            .into_iter()
-            .try_for_each(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))
+        joined(others)
     })?;
     Ok(start.elapsed().as_secs_f64())
+}
+
+fn joined(others: Vec<thread::ScopedJoinHandle<'_, io::Result<()>>>) -> io::Result<()> {
+    let result = |other: thread::ScopedJoinHandle<'_, io::Result<()>>| {
+        other.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+    };
+    others.into_iter().try_for_each(result)
 }
 
 /// Which buffer comes next.
@@ -112,9 +146,13 @@ fn idle() -> MutexGuard<'static, VecDeque<Buffer>> {
 }
 
 impl Buffer {
-    #[expect(unsafe_code, reason = "the kernel offers the advice by address")]
     fn new() -> Self {
-        let mut buffer = Self(vec![0; BLOCK + HUGE_PAGE]);
+        Self::of(BLOCK)
+    }
+
+    #[expect(unsafe_code, reason = "the kernel offers the advice by address")]
+    fn of(len: usize) -> Self {
+        let mut buffer = Self(vec![0; len + HUGE_PAGE]);
         let bytes = buffer.bytes();
         // SAFETY: the range is that of a live, exclusively borrowed slice, and the advice changes how the
         // kernel backs the pages, never what they hold.
@@ -125,6 +163,7 @@ impl Buffer {
 
     fn bytes(&mut self) -> &mut [u8] {
         let start = self.0.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
-        self.0.split_at_mut(start).1.split_at_mut(BLOCK).0
+        let len = self.0.len() - HUGE_PAGE;
+        self.0.split_at_mut(start).1.split_at_mut(len).0
     }
 }

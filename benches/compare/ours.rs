@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 mod limits;
+#[cfg(target_os = "linux")]
+mod writes;
 
 /// What `compare.py` asks for.
 #[derive(Deserialize)]
@@ -24,6 +26,10 @@ struct Request {
     task: Task,
     path: PathBuf,
     threads: usize,
+    /// What the engine computes while it writes. Default: CRC-64.
+    sums: Option<writes::Sums>,
+    /// How many MiB a raw direct write has. Default: 4.
+    block_mib: Option<usize>,
 }
 
 /// The tasks that can be timed.
@@ -44,6 +50,12 @@ enum Task {
     ReadDirectInPlace,
     /// The limit: as many bytes as the file has are checksummed in memory.
     Crc,
+    /// The engine that writes: 1 GiB of memory, durable at `path`.
+    WritePieces,
+    /// The same without a disk: what copy and digests cost.
+    WriteNowhere,
+    /// The limit: direct writes of as many bytes, as durable, from buffers that were filled before.
+    WriteDirect,
 }
 
 /// What is answered.
@@ -63,12 +75,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn run(request: &Request) -> Result<Answer, Box<dyn Error>> {
-    let Request { task, path, threads } = request;
+    let Request { task, path, threads, .. } = request;
     match task {
         Task::VerifyLoad => Ok(time_verify(path, Level::Load, *threads)),
         Task::VerifyContainer => Ok(time_verify(path, Level::Container, *threads)),
         Task::Scan => Ok(time_scan(path, *threads)?),
-        _ => time_limit(*task, path, *threads),
+        _ => time_limit(request),
     }
 }
 
@@ -92,17 +104,22 @@ fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
 }
 
 #[cfg(target_os = "linux")]
-fn time_limit(task: Task, path: &Path, threads: usize) -> Result<Answer, Box<dyn Error>> {
+fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
+    let Request { task, path, threads, sums, block_mib } = request;
+    let sums = sums.unwrap_or(writes::Sums::Crc64);
     let (seconds, bytes) = match task {
-        Task::ReadCached => limits::read_cached(path, threads)?,
-        Task::ReadDirect => limits::read_direct(path, threads, limits::Turns::All)?,
-        Task::ReadDirectInPlace => limits::read_direct(path, threads, limits::Turns::Last)?,
-        _ => limits::crc_of_memory(path, threads)?,
+        Task::ReadCached => limits::read_cached(path, *threads)?,
+        Task::ReadDirect => limits::read_direct(path, *threads, limits::Turns::All)?,
+        Task::ReadDirectInPlace => limits::read_direct(path, *threads, limits::Turns::Last)?,
+        Task::WritePieces => writes::write_pieces_to(path, *threads, sums)?,
+        Task::WriteNowhere => writes::write_nowhere(*threads, sums)?,
+        Task::WriteDirect => limits::write_direct(path, *threads, block_mib.unwrap_or(4).min(8) << 20)?,
+        _ => limits::crc_of_memory(path, *threads)?,
     };
     Ok(Answer { seconds, bytes, said: String::new() })
 }
 
 #[cfg(not(target_os = "linux"))]
-fn time_limit(_task: Task, _path: &Path, _threads: usize) -> Result<Answer, Box<dyn Error>> {
+fn time_limit(_request: &Request) -> Result<Answer, Box<dyn Error>> {
     Err("the limits are measured on Linux only".into())
 }

@@ -11,7 +11,8 @@ use crate::digest::Crc32;
 
 /// The length of a window and of a direct read, in bytes. Measured cold: 1 MiB reads reach a third to a half
 /// of the device, 4 MiB all of it, 16 MiB no more.
-pub(super) const BLOCK_BYTES: usize = 4 << 20;
+#[expect(clippy::cast_possible_truncation, reason = "4 MiB fit")]
+pub(super) const BLOCK_BYTES: usize = crate::record::BLOCK_BYTES as usize;
 
 /// The widest gap, in bytes, that is read along to spare a second read.
 const MAX_GAP: u64 = 64 << 10;

@@ -1,0 +1,134 @@
+//! Putting the bytes of a run together, with their digests on the way.
+
+use std::ops::Range;
+
+use super::layout::{Layout, Placed};
+use super::{PieceDigest, WriteError};
+use crate::Error;
+use crate::digest::{Algorithm, Crc32, Digest, Hasher};
+
+/// How many bytes are copied, and then summed while the core's cache holds them.
+const CACHED_BYTES: usize = 128 << 10;
+
+/// What is wanted of the data beside its copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// What the digests of the blocks are computed with.
+    pub(super) algorithm: Algorithm,
+    /// Whether the CRC-32 is wanted as well.
+    pub(super) crc32: bool,
+}
+
+/// What was computed of the part of a piece that lies in one window.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The part's place in the file.
+    offset: u64,
+    /// The piece's place in the caller's list.
+    index: usize,
+    digest: Digest,
+    crc32: Option<Crc32>,
+}
+
+/// Copies runs, and remembers the digests. There is one to a thread.
+#[derive(Debug)]
+pub(super) struct Composer<'l, 'a> {
+    layout: &'l Layout<'a>,
+    wanted: Option<Wanted>,
+    parts: Vec<Part>,
+}
+
+impl<'l, 'a> Composer<'l, 'a> {
+    /// Begins without parts. Without `wanted`, the bytes are copied and nothing else.
+    pub(super) fn new(layout: &'l Layout<'a>, wanted: Option<Wanted>) -> Self {
+        Self { layout, wanted, parts: Vec::new() }
+    }
+
+    /// Fills `target` with the bytes of `run`, which is as long: those of pieces, and zeros between them.
+    /// Returns how many are of pieces.
+    pub(super) fn fill(&mut self, run: &Range<u64>, target: &mut [u8]) -> Result<u64, WriteError> {
+        let layout = self.layout;
+        let (mut rest, mut at, mut filled) = (target, run.start, 0);
+        for placed in layout.overlapping(run) {
+            let part = placed.span.start.max(run.start)..placed.span.end.min(run.end);
+            let (gap, after) = rest.split_at_mut(length(&(at..part.start)));
+            gap.fill(0);
+            let (bytes, after) = after.split_at_mut(length(&part));
+            self.copy(placed, part.start, bytes)?;
+            filled += bytes.len() as u64;
+            (rest, at) = (after, part.end);
+        }
+        rest.fill(0);
+        Ok(filled)
+    }
+
+    /// Fills `target` with the bytes of one piece that lie at `offset` in the file.
+    fn copy(&mut self, placed: &Placed<'_>, offset: u64, target: &mut [u8]) -> Result<(), WriteError> {
+        let from = offset - placed.span.start;
+        let mut sums = self.wanted.filter(|_| placed.piece.is_data).map(Sums::new);
+        let mut sum = |bytes: &[u8]| sums.iter_mut().for_each(|sums| sums.update(bytes));
+        if let Some(bytes) = placed.piece.source.bytes()? {
+            let part = usize::try_from(from).ok();
+            let part = part.and_then(|from| bytes.get(from..from.checked_add(target.len())?));
+            let part = part.ok_or_else(|| too_short(placed, bytes.len()))?;
+            for (to, from) in target.chunks_mut(CACHED_BYTES).zip(part.chunks(CACHED_BYTES)) {
+                to.copy_from_slice(from);
+                sum(to);
+            }
+        } else {
+            placed.piece.source.read_at(target, from)?;
+            target.chunks(CACHED_BYTES).for_each(sum);
+        }
+        self.parts.extend(sums.map(|sums| sums.finish(placed.index, offset)));
+        Ok(())
+    }
+
+    /// Returns what was computed.
+    pub(super) fn into_parts(self) -> Vec<Part> {
+        self.parts
+    }
+}
+
+fn too_short(placed: &Placed<'_>, len: usize) -> WriteError {
+    Error::usage(format!("{:?} has only {len} bytes in memory", placed.piece)).into()
+}
+
+/// Sums the bytes of one part.
+struct Sums {
+    hasher: Hasher,
+    crc32: Option<Crc32>,
+}
+
+impl Sums {
+    fn new(wanted: Wanted) -> Self {
+        Self { hasher: Hasher::new(wanted.algorithm), crc32: wanted.crc32.then(Crc32::default) }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        if let Some(crc32) = &mut self.crc32 {
+            *crc32 = crc32.then(Crc32::of(bytes));
+        }
+    }
+
+    fn finish(self, index: usize, offset: u64) -> Part {
+        Part { offset, index, digest: self.hasher.finish(), crc32: self.crc32 }
+    }
+}
+
+/// Sorts what the threads computed to the pieces. `digests` holds one for each piece, without blocks.
+pub(super) fn gather(mut parts: Vec<Part>, mut digests: Vec<PieceDigest>) -> Vec<PieceDigest> {
+    parts.sort_unstable_by_key(|part| part.offset);
+    for part in parts {
+        if let Some(digest) = digests.get_mut(part.index) {
+            digest.blocks.push(part.digest);
+            digest.crc32 = digest.crc32.zip(part.crc32).map(|(before, crc32)| before.then(crc32));
+        }
+    }
+    digests
+}
+
+/// Returns the length of what is inside a window.
+pub(super) fn length(span: &Range<u64>) -> usize {
+    usize::try_from(span.end - span.start).unwrap_or(usize::MAX)
+}
