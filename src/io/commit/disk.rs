@@ -85,7 +85,10 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Returns to what offsets, lengths and addresses of writes should be aligned, in bytes, so that they
     /// go straight to the device; `None` where all writes go through the page cache.
     ///
-    /// It may become `None` when the first write shows that the file system only pretended.
+    /// Who never asks writes through the page cache. Once it was asked and answered, a write that isn't
+    /// aligned fails with [`io::ErrorKind::InvalidInput`]: one that ends the file is padded, and
+    /// [`DiskFile::set_len`] cuts the padding. It may become `None` when the first write shows that the file
+    /// system only pretended; that write, and what is written after it, goes through the page cache.
     fn alignment(&self) -> Option<usize>;
 
     /// Sets the length: cuts what was written beyond it.
@@ -95,7 +98,16 @@ pub trait DiskFile: Send + Sync + Debug {
     /// away to is left.
     fn set_permissions(&self, like: &Stat) -> io::Result<()>;
 
-    /// Makes the file's bytes and its length durable.
+    /// Hands what was written to the file system, and returns the errors that network file systems otherwise
+    /// keep until a file is closed. The file stays open and locked.
+    ///
+    /// Nothing to do for a disk that has none of those.
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the file's bytes, its length and its permissions durable. After a failure it fails ever after:
+    /// what is lost then isn't written again.
     fn sync(&self) -> io::Result<()>;
 
     /// Closes the file and frees its lock. Network file systems report late errors here.
