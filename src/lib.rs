@@ -38,6 +38,8 @@ pub mod format;
 
 pub mod validate;
 
+pub mod save;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

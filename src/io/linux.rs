@@ -11,6 +11,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -64,6 +65,8 @@ pub(super) struct FileReader {
     cold_left: AtomicU32,
     /// How many blocks that will be after the next miss: it doubles with each.
     cold_run: AtomicU32,
+    /// Whether nothing is to be taken from the page cache.
+    is_fresh: bool,
 }
 
 impl ReadSpan for FileReader {
@@ -73,6 +76,9 @@ impl ReadSpan for FileReader {
         buffer: &mut [u8],
         feed: &mut dyn FnMut(u64, &[u8]),
     ) -> io::Result<()> {
+        if self.is_fresh {
+            return self.read_fresh(span, buffer, feed);
+        }
         let mut start = span.start;
         if self.should_ask_cache() {
             start = self.read_cached(span.clone(), buffer, feed)?;
@@ -95,7 +101,16 @@ impl FileReader {
             cache_unknown: AtomicBool::new(false),
             cold_left: AtomicU32::new(0),
             cold_run: AtomicU32::new(0),
+            is_fresh: false,
         }
+    }
+
+    /// Takes an open file that is to be read from the device. What the cache holds of it is dropped: all
+    /// but what was never synced.
+    pub(super) fn fresh(file: File) -> Self {
+        let this = Self { is_fresh: true, ..Self::new(file) };
+        this.forget(0..0);
+        this
     }
 
     /// Returns the file.
@@ -196,6 +211,30 @@ impl FileReader {
             at += chunk.len() as u64;
         }
         Ok(())
+    }
+
+    /// Feeds `span` from the device, however short it is. Where direct reads aren't to be had, the cache is made
+    /// to forget the span first.
+    fn read_fresh(
+        &self,
+        span: Range<u64>,
+        buffer: &mut [u8],
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let end = span.end;
+        let start = with_direct_buffer(|buffer| self.read_direct(span, buffer, feed))?;
+        if start < end {
+            self.forget(start..end);
+        }
+        self.read_buffered(start..end, buffer, feed)
+    }
+
+    /// Makes the page cache forget a span, widened to whole pages; an empty one stands for the whole file. A
+    /// system that can't has nothing else to offer.
+    fn forget(&self, span: Range<u64>) {
+        let start = span.start - span.start % DIRECT_ALIGNMENT;
+        let end = span.end.checked_next_multiple_of(DIRECT_ALIGNMENT).unwrap_or(span.end);
+        let _ = fadvise(&self.file, start, NonZeroU64::new(end - start), Advice::DontNeed);
     }
 
     /// Returns the file opened for direct reads.
@@ -364,6 +403,21 @@ mod tests {
             let span = 1..BLOCK_BYTES as u64;
             let bytes = collect(1, |buffer, feed| reader.read_span(span, buffer, feed).unwrap());
             assert!(bytes == content[1..BLOCK_BYTES]);
+        }
+    }
+
+    #[test]
+    fn a_fresh_reader_reads_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (content, path) = file_in(directory.path());
+        for refused in [false, true] {
+            for span in spans(content.len() as u64) {
+                let reader = FileReader::fresh(open(&path).unwrap());
+                reader.direct_refused.store(refused, Relaxed);
+                let bytes =
+                    collect(span.start, |buffer, feed| reader.read_span(span.clone(), buffer, feed).unwrap());
+                assert!(bytes == content[span.start as usize..span.end as usize], "{span:?}");
+            }
         }
     }
 

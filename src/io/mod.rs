@@ -13,6 +13,7 @@ mod file;
 mod plan;
 mod read_at;
 mod scan;
+mod sum;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "portable.rs")]

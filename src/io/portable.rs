@@ -54,6 +54,11 @@ impl FileReader {
         Self { file }
     }
 
+    /// Takes an open file. The cache can't be passed by.
+    pub(super) fn fresh(file: File) -> Self {
+        Self::new(file)
+    }
+
     /// Returns the file.
     pub(super) fn file(&self) -> &File {
         &self.file

@@ -115,6 +115,11 @@ codes! {
     /// The format or the writer stored no checksums: damage inside the data can't be seen.
     NoChecksums = "no-checksums",
 
+    /// The file's own proof is damaged, or isn't the proof of this file.
+    ProofDamaged = "proof-damaged",
+    /// The file's own proof is of a version that isn't known here.
+    ProofUnknown = "proof-unknown",
+
     // The pickle.
     /// The pickle ends early or is malformed, and no checksum vouches for its bytes.
     PickleDamaged = "pickle-damaged",

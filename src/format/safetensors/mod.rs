@@ -18,10 +18,12 @@
 mod check;
 mod header;
 mod parse;
+mod proof;
 mod sniff;
 
 pub use header::{Header, MAX_HEADER_BYTES, Tensor, read_header};
 pub use parse::MAX_RANK;
+pub use proof::{PROOF_KEY, PROOF_OPENING, find_proof, read_proof};
 pub use sniff::looks_like;
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ mod checkpoint;
 pub mod legacy;
 mod options;
 pub mod pickle;
+mod proof;
 mod tar;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::{Checkpoint, StorageData};
 pub use options::ReadOptions;
+pub use proof::PROOF_RECORD;
 pub(crate) use tar::{is_tar, is_torch_tar};
 
 use crate::record::{Code, Finding, Level};
