@@ -58,12 +58,7 @@ pub(super) fn write_nowhere(threads: usize, sums: Sums) -> Result<(f64, u64), Bo
     Ok((start.elapsed().as_secs_f64(), STATE_BYTES))
 }
 
-fn engine(
-    file: &dyn DiskFile,
-    state: &[Vec<u8>],
-    threads: usize,
-    sums: Sums,
-) -> Result<(), Box<dyn Error>> {
+fn engine(file: &dyn DiskFile, state: &[Vec<u8>], threads: usize, sums: Sums) -> Result<(), Box<dyn Error>> {
     let mut options = WriteOptions::default();
     options.threads = threads;
     options.crc32 = matches!(sums, Sums::Crc64Crc32);
@@ -71,11 +66,8 @@ fn engine(
         options.algorithm = Algorithm::Blake3;
     }
     let is_data = !matches!(sums, Sums::None);
-    let place = |(at, tensor)| Piece {
-        offset: DATA_START + at * TENSOR_BYTES as u64,
-        source: tensor,
-        is_data,
-    };
+    let place =
+        |(at, tensor)| Piece { offset: DATA_START + at * TENSOR_BYTES as u64, source: tensor, is_data };
     let pieces: Vec<_> = (0..).zip(state).map(|(at, tensor)| place((at, tensor))).collect();
     write_pieces(file, &pieces, &options)?;
     Ok(())

@@ -186,7 +186,8 @@ mod tests {
         let far = 8192 + MAX_GAP;
         let pieces = pieces(&[(100, 10), (5000, 10), (far, 1), (far + 4096 + MAX_GAP + 1, 1)]);
         let layout = layout(&pieces).unwrap();
-        let runs = |bytes, gap| -> Vec<_> { layout.runs(&(0..BLOCK_BYTES), Granule { bytes, gap }).collect() };
+        let runs =
+            |bytes, gap| -> Vec<_> { layout.runs(&(0..BLOCK_BYTES), Granule { bytes, gap }).collect() };
         let last = far + 4096 + MAX_GAP;
         assert_eq!(runs(4096, MAX_GAP), [0..last + 4096]);
         assert_eq!(runs(4096, 0), [0..8192, far..far + 4096, last..last + 4096]);
@@ -201,7 +202,10 @@ mod tests {
         let granule = Granule { bytes: 4096, gap: 0 };
         let runs: Vec<_> = layout.windows().flat_map(|window| layout.runs(&window, granule)).collect();
         let last = BLOCK_BYTES * 3;
-        assert_eq!(runs, [BLOCK_BYTES - 4096..BLOCK_BYTES, BLOCK_BYTES..2 * BLOCK_BYTES, last - BLOCK_BYTES..last]);
+        assert_eq!(
+            runs,
+            [BLOCK_BYTES - 4096..BLOCK_BYTES, BLOCK_BYTES..2 * BLOCK_BYTES, last - BLOCK_BYTES..last]
+        );
     }
 
     #[test]

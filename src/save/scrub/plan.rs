@@ -48,7 +48,9 @@ pub fn plan(found: &[Found], memory: &Memory, now: Timestamp, rule: Rule) -> Pla
         match verified {
             Some(time) if is_recent(time, now, rule.older_than) => plan.recent.push(at),
             Some(_) => keyed.push((verified, None, at)),
-            None => keyed.push((None, entry.filter(|entry| is_same(entry, found)).map(|entry| entry.tried), at)),
+            None => {
+                keyed.push((None, entry.filter(|entry| is_same(entry, found)).map(|entry| entry.tried), at))
+            }
         }
     }
     keyed.sort_unstable();
@@ -63,7 +65,7 @@ fn verified(entry: &Entry, found: &Found, now: Timestamp, level: Level) -> Optio
 }
 
 /// Returns whether the files are those that are remembered.
-fn is_same(entry: &Entry, found: &Found) -> bool {
+pub(super) fn is_same(entry: &Entry, found: &Found) -> bool {
     found.stamp.as_ref() == Some(&entry.stamp)
 }
 
