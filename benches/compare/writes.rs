@@ -13,7 +13,8 @@ use ckpt::digest::Algorithm;
 use ckpt::io::commit::{DiskFile, Stat};
 use ckpt::io::write::{Piece, WriteOptions, write_pieces};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use serde::Deserialize;
+
+use super::Sums;
 
 /// The state: as many tensors, of as many bytes each.
 const TENSORS: u64 = 64;
@@ -25,20 +26,6 @@ const DATA_START: u64 = 4096;
 
 /// The length of the file.
 pub(super) const FILE_BYTES: u64 = DATA_START + STATE_BYTES;
-
-/// What is computed on the way.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Sums {
-    /// Nothing: the bytes are copied.
-    None,
-    /// CRC-64.
-    Crc64,
-    /// CRC-64, and CRC-32 for a ZIP.
-    Crc64Crc32,
-    /// BLAKE3.
-    Blake3,
-}
 
 /// Writes the state to a new file at `path` with the engine, and makes it durable.
 pub(super) fn write_pieces_to(path: &Path, threads: usize, sums: Sums) -> Result<(f64, u64), Box<dyn Error>> {
@@ -58,12 +45,7 @@ pub(super) fn write_nowhere(threads: usize, sums: Sums) -> Result<(f64, u64), Bo
     Ok((start.elapsed().as_secs_f64(), STATE_BYTES))
 }
 
-fn engine(
-    file: &dyn DiskFile,
-    state: &[Vec<u8>],
-    threads: usize,
-    sums: Sums,
-) -> Result<(), Box<dyn Error>> {
+fn engine(file: &dyn DiskFile, state: &[Vec<u8>], threads: usize, sums: Sums) -> Result<(), Box<dyn Error>> {
     let mut options = WriteOptions::default();
     options.threads = threads;
     options.crc32 = matches!(sums, Sums::Crc64Crc32);
@@ -71,11 +53,8 @@ fn engine(
         options.algorithm = Algorithm::Blake3;
     }
     let is_data = !matches!(sums, Sums::None);
-    let place = |(at, tensor)| Piece {
-        offset: DATA_START + at * TENSOR_BYTES as u64,
-        source: tensor,
-        is_data,
-    };
+    let place =
+        |(at, tensor)| Piece { offset: DATA_START + at * TENSOR_BYTES as u64, source: tensor, is_data };
     let pieces: Vec<_> = (0..).zip(state).map(|(at, tensor)| place((at, tensor))).collect();
     write_pieces(file, &pieces, &options)?;
     Ok(())

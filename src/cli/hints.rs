@@ -70,6 +70,10 @@ fn contents(code: Code) -> Option<&'static str> {
             "the bytes changed after they were saved, and loading would not notice: restore the file from a copy, \
              or resume from an earlier checkpoint"
         }
+        Code::ProofDamaged => {
+            "restore the file from a copy; if another program wrote it on purpose, save it again with ckpt, or \
+             have that program leave the keys and records of ckpt out"
+        }
         Code::PickleDamaged | Code::StorageSize => RESTORE,
         Code::PickleInvalid | Code::TensorOutOfBounds => WRITER,
         Code::NeedsTrust => {
@@ -113,7 +117,11 @@ mod tests {
     use super::*;
 
     /// Notes only: there is nothing to do about them.
-    const NOTES: [Code; 7] = [
+    const NOTES: [Code; 11] = [
+        Code::MarkerStale,
+        Code::SealStale,
+        Code::SealDamaged,
+        Code::ProofUnknown,
         Code::Marked,
         Code::ContentsNotChecked,
         Code::HeaderTolerated,

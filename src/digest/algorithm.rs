@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::Crc64;
+
 /// What the digests of a proof are computed with. The proof names it, so that it can change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -114,6 +116,15 @@ fn digit(character: u8) -> Option<u8> {
     }
 }
 
+impl From<Crc64> for Digest {
+    /// Takes a checksum for the digest that it is.
+    fn from(checksum: Crc64) -> Self {
+        let mut bytes = [0; MAX_BYTES];
+        bytes.split_at_mut(8).0.copy_from_slice(&checksum.value().to_be_bytes());
+        Self { algorithm: Algorithm::Crc64Nvme, bytes }
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -182,6 +193,11 @@ mod tests {
         let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
         assert_eq!(Algorithm::Blake3.digest(b"").to_string(), empty);
         assert_eq!(Algorithm::Crc64Nvme.digest(b"").to_string(), "0000000000000000");
+    }
+
+    #[test]
+    fn a_checksum_is_its_digest() {
+        assert_eq!(Digest::from(Crc64::of(b"checkpoint")), Algorithm::Crc64Nvme.digest(b"checkpoint"));
     }
 
     #[test]

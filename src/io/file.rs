@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::scan::scan;
+use super::scan::{scan, scan_digests};
 use super::system::{self, FileReader};
 use super::{ReadAt, ScanOptions, ScanSource};
-use crate::digest::Crc32;
+use crate::digest::{Algorithm, Crc32, Digest};
 
 /// A regular file, open for reading.
 ///
@@ -29,11 +29,28 @@ impl FileSource {
     /// FIFO, socket or device. Those are refused before they are opened, because opening one can hang or
     /// have effects; one that is put in place meanwhile is refused as well.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, FileReader::new)
+    }
+
+    /// Opens the file to see what the device holds of it: what the page cache holds is not believed, as far as
+    /// the system allows that. Meant for a file that was just written and synced.
+    ///
+    /// On Linux, whatever is scanned is read around the cache, and what the cache holds of the file is dropped
+    /// first, so that the rest is read anew as well. On other systems it is [`FileSource::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FileSource::open`].
+    pub fn open_fresh(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, FileReader::fresh)
+    }
+
+    fn open_with(path: &Path, reader: impl FnOnce(File) -> FileReader) -> io::Result<Self> {
         check_regular(std::fs::metadata(path)?.file_type())?;
         let file = system::open(path)?;
         let metadata = file.metadata()?;
         check_regular(metadata.file_type())?;
-        Ok(Self { reader: FileReader::new(file), stamp: Stamp::of(&metadata) })
+        Ok(Self { reader: reader(file), stamp: Stamp::of(&metadata) })
     }
 
     /// Returns whether the file may have changed since it was opened.
@@ -45,8 +62,14 @@ impl FileSource {
         Ok(Stamp::of(&self.file().metadata()?) != self.stamp)
     }
 
-    fn file(&self) -> &File {
+    /// Returns the open file.
+    pub(super) fn file(&self) -> &File {
         self.reader.file()
+    }
+
+    /// Returns what reads it.
+    pub(super) fn reader(&self) -> &FileReader {
+        &self.reader
     }
 }
 
@@ -66,6 +89,15 @@ impl ReadAt for FileSource {
 impl ScanSource for FileSource {
     fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
         scan(&self.reader, self.stamp.len, ranges, options)
+    }
+
+    fn digests(
+        &self,
+        blocks: &[Range<u64>],
+        algorithm: Algorithm,
+        options: &ScanOptions<'_>,
+    ) -> io::Result<Vec<Digest>> {
+        scan_digests(&self.reader, self.stamp.len, blocks, algorithm, options)
     }
 }
 

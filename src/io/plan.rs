@@ -7,35 +7,37 @@
 
 use std::ops::Range;
 
-use crate::digest::Crc32;
+use super::sum::Sum;
+use crate::record;
 
-/// The length of a window and of a direct read, in bytes. Measured cold: 1 MiB reads reach a third to a half
-/// of the device, 4 MiB all of it, 16 MiB no more.
-#[expect(clippy::cast_possible_truncation, reason = "4 MiB fit")]
-pub(super) const BLOCK_BYTES: usize = crate::record::BLOCK_BYTES as usize;
+/// The length of a window and of a direct read, in bytes: that of a window of a proof, so that each of a
+/// proof's blocks is part of one read. Measured cold: 1 MiB reads reach a third to a half of the device, 4 MiB
+/// all of it, 16 MiB no more.
+#[expect(clippy::cast_possible_truncation, reason = "4 MiB fit every address space")]
+pub(super) const BLOCK_BYTES: usize = record::BLOCK_BYTES as usize;
 
 /// The widest gap, in bytes, that is read along to spare a second read.
 const MAX_GAP: u64 = 64 << 10;
 
 /// The part of one range that lies in one block.
 #[derive(Debug)]
-struct Piece {
+struct Piece<S> {
     /// The place of the range in the caller's list.
     range: usize,
     span: Range<u64>,
-    /// The checksum of the bytes that have been fed so far.
-    sum: Crc32,
+    /// What was computed of the bytes that have been fed so far.
+    sum: S,
 }
 
 /// One read, with what is to be checksummed of it.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(super) struct Block<S> {
     span: Range<u64>,
-    pieces: Vec<Piece>,
+    pieces: Vec<Piece<S>>,
 }
 
-impl Block {
-    fn new(piece: Piece) -> Self {
+impl<S: Sum> Block<S> {
+    fn new(piece: Piece<S>) -> Self {
         Self { span: piece.span.clone(), pieces: vec![piece] }
     }
 
@@ -49,12 +51,12 @@ impl Block {
         self.pieces.iter().map(|piece| piece.span.end - piece.span.start).sum()
     }
 
-    fn takes(&self, piece: &Piece) -> bool {
+    fn takes(&self, piece: &Piece<S>) -> bool {
         window(piece.span.start) == window(self.span.start)
             && (self.span.start..=self.span.end.saturating_add(MAX_GAP)).contains(&piece.span.start)
     }
 
-    fn push(&mut self, piece: Piece) {
+    fn push(&mut self, piece: Piece<S>) {
         self.span.end = self.span.end.max(piece.span.end);
         self.pieces.push(piece);
     }
@@ -63,17 +65,22 @@ impl Block {
     pub(super) fn feed(&mut self, offset: u64, bytes: &[u8]) {
         for piece in &mut self.pieces {
             if let Some(part) = overlap(offset, bytes, &piece.span) {
-                piece.sum = piece.sum.then(Crc32::of(part));
+                piece.sum.feed(part);
             }
         }
+    }
+
+    /// Ends each piece: all bytes of the span were fed.
+    pub(super) fn finish(&mut self) {
+        self.pieces.iter_mut().for_each(|piece| piece.sum.finish());
     }
 }
 
 /// Cuts ranges into blocks, in the order of the file. Empty ranges need none.
-pub(super) fn cut(ranges: &[Range<u64>]) -> Vec<Block> {
+pub(super) fn cut<S: Sum>(ranges: &[Range<u64>]) -> Vec<Block<S>> {
     let mut sorted: Vec<_> = ranges.iter().enumerate().filter(|(_, range)| !range.is_empty()).collect();
     sorted.sort_by_key(|(_, range)| range.start);
-    let mut blocks: Vec<Block> = Vec::new();
+    let mut blocks: Vec<Block<S>> = Vec::new();
     for piece in sorted.into_iter().flat_map(|(index, range)| pieces(index, range)) {
         match blocks.last_mut() {
             Some(block) if block.takes(&piece) => block.push(piece),
@@ -84,23 +91,28 @@ pub(super) fn cut(ranges: &[Range<u64>]) -> Vec<Block> {
 }
 
 /// Joins the checksums of the pieces to those of the `count` ranges they were cut from.
-pub(super) fn join(blocks: &[Block], count: usize) -> Vec<Crc32> {
-    let mut sums = vec![Crc32::default(); count];
-    for piece in blocks.iter().flat_map(|block| &block.pieces) {
+pub(super) fn join<S: Sum>(blocks: Vec<Block<S>>, count: usize) -> Vec<S> {
+    let mut sums: Vec<S> = std::iter::repeat_with(S::default).take(count).collect();
+    for piece in blocks.into_iter().flat_map(|block| block.pieces) {
         if let Some(sum) = sums.get_mut(piece.range) {
-            *sum = sum.then(piece.sum);
+            sum.join(piece.sum);
         }
     }
     sums
 }
 
+/// Returns whether a range lies within one window.
+pub(super) fn is_in_one_window(range: &Range<u64>) -> bool {
+    range.is_empty() || window(range.start) == window(range.end - 1)
+}
+
 /// Cuts one range where windows meet.
-fn pieces(range: usize, whole: &Range<u64>) -> impl Iterator<Item = Piece> + use<> {
+fn pieces<S: Sum>(range: usize, whole: &Range<u64>) -> impl Iterator<Item = Piece<S>> + use<S> {
     let Range { mut start, end } = whole.clone();
     std::iter::from_fn(move || {
         let next = end.min((window(start) + 1).saturating_mul(BLOCK_BYTES as u64));
         let span = std::mem::replace(&mut start, next)..next;
-        (!span.is_empty()).then_some(Piece { range, span, sum: Crc32::default() })
+        (!span.is_empty()).then_some(Piece { range, span, sum: S::default() })
     })
 }
 
@@ -121,8 +133,13 @@ fn overlap<'a>(offset: u64, bytes: &'a [u8], span: &Range<u64>) -> Option<&'a [u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Crc32;
 
     const WINDOW: u64 = BLOCK_BYTES as u64;
+
+    fn cut(ranges: &[Range<u64>]) -> Vec<Block<Crc32>> {
+        super::cut(ranges)
+    }
 
     fn spans(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         cut(ranges).iter().map(Block::span).collect()

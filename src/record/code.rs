@@ -44,6 +44,12 @@ codes! {
     MarkerMissing = "marker-missing",
     /// The file is finished, as its completion marker says.
     Marked = "marked",
+    /// The completion marker was written for another file than the one that is there.
+    MarkerStale = "marker-stale",
+    /// The seal is older than the file, which carries its own proof.
+    SealStale = "seal-stale",
+    /// The seal is damaged, or none at all.
+    SealDamaged = "seal-damaged",
     /// The contents were not checked: only presence, size and completion marker.
     ContentsNotChecked = "contents-not-checked",
     /// The file changed while it was checked.
@@ -114,6 +120,11 @@ codes! {
     ChecksumMismatch = "checksum-mismatch",
     /// The format or the writer stored no checksums: damage inside the data can't be seen.
     NoChecksums = "no-checksums",
+
+    /// The file's own proof is damaged, or isn't the proof of this file.
+    ProofDamaged = "proof-damaged",
+    /// The file's own proof is of a version that isn't known here.
+    ProofUnknown = "proof-unknown",
 
     // The pickle.
     /// The pickle ends early or is malformed, and no checksum vouches for its bytes.

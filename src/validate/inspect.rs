@@ -61,8 +61,7 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
             return Ok((checked.format, checked.bytes, Contents::default()));
         }
         Some(container::Opened::Legacy(checkpoint)) => {
-            let contents =
-                list(checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
+            let contents = list(checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
             return Ok((checked.format, checked.bytes, contents));
         }
         _ => (None, std::collections::BTreeMap::new()),

@@ -72,8 +72,13 @@ impl TorchArchive {
     }
 
     /// Finds a record by its name within the folder.
-    fn record(&self, name: &str) -> Option<&Entry> {
+    pub(super) fn record(&self, name: &str) -> Option<&Entry> {
         self.archive.entries.iter().find(|entry| entry.name.strip_prefix(self.folder.as_str()) == Some(name))
+    }
+
+    /// Returns whether the entry holds a storage.
+    pub(super) fn is_data(&self, entry: &Entry) -> bool {
+        entry.name.strip_prefix(self.folder.as_str()).is_some_and(|name| name.starts_with("data/"))
     }
 
     /// Finds a record that every checkpoint has. The writer adds its records one by one and the directory

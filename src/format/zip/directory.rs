@@ -34,7 +34,7 @@ pub(super) fn parse(bytes: &[u8], tail: &Tail) -> Result<Vec<Entry>, Flaw> {
     let mut cursor = Cursor::new(bytes);
     while !cursor.rest().is_empty() {
         let at = tail.directory.start + cursor.position() as u64;
-        let entry = parse_entry(&mut cursor).map_err(|fault| fault.finding(at))?;
+        let entry = parse_entry(&mut cursor, at).map_err(|fault| fault.finding(at))?;
         if entry.header.saturating_add(entry.stored) > tail.directory.start {
             return Err(out_of_bounds(&entry, tail.directory.start).into());
         }
@@ -86,8 +86,8 @@ impl Fault {
 }
 
 /// Reads one entry. What its flags and its method say is looked at only when all of it could be read: bytes
-/// that are no entry say nothing about encryption.
-fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
+/// that are no entry say nothing about encryption. `central` is where it begins in the file.
+fn parse_entry(cursor: &mut Cursor<'_>, central: u64) -> Result<Entry, Fault> {
     let mut fixed = Cursor::new(cursor.take(FIXED_BYTES).ok_or(Fault::Malformed("it ends within an entry"))?);
     let fields = parse_fixed(&mut fixed).ok_or(Fault::Malformed("no entry where one should begin"))?;
     let name = cursor.take(fields.name_bytes).ok_or(Fault::Malformed("it ends within a name"))?;
@@ -108,6 +108,7 @@ fn parse_entry(cursor: &mut Cursor<'_>) -> Result<Entry, Fault> {
         stored: wide.stored,
         size: wide.size,
         header: wide.header,
+        central,
         data: 0..0,
         raw: RawFields { flags: fields.flags, method: fields.method, crc32: fields.crc32, odd_name },
     })

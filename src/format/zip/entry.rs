@@ -19,6 +19,8 @@ pub struct Entry {
     pub size: u64,
     /// Where the local header begins.
     pub header: u64,
+    /// Where the entry begins in the directory, in bytes from the file's start.
+    pub central: u64,
     /// Where the data lies.
     pub data: Range<u64>,
     /// What the directory says, as it stands there.
@@ -48,9 +50,12 @@ pub(super) struct RawFields {
 }
 
 impl Entry {
+    /// Where the CRC-32 stands in a local header, and in the directory's entry, in bytes from its start.
+    pub(crate) const CRC32_PLACES: [u64; 2] = [14, 16];
+
     /// Returns whether the sizes and the checksum stand behind the data as well (general purpose
     /// bit 3).
-    pub(super) fn has_descriptor(&self) -> bool {
+    pub fn has_descriptor(&self) -> bool {
         self.raw.flags & 0x0008 != 0
     }
 

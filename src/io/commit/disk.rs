@@ -45,6 +45,9 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Creates a file that wasn't there, open for writing and locked until it is closed. `mode` is cut by
     /// the process's umask.
+    ///
+    /// It fails with [`io::ErrorKind::AlreadyExists`] where the name is taken, and also where
+    /// [`Disk::remove_abandoned`] came between the creation and the lock: another name is to be tried.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
 
     /// Reads a file that is some bytes long; of a longer one no more than `most` bytes.
@@ -66,11 +69,12 @@ pub trait Disk: Send + Sync + Debug {
     /// Lists the names in a directory, in any order.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Removes a file that [`Disk::create`] made, if the process that made it is gone: its lock is free, or,
-    /// where locks don't work, nothing has been written to it for a day. Returns whether it did.
+    /// Removes a file that [`Disk::create`] made, if the process that made it is gone: its lock is free. Where
+    /// locks don't work, or one machine may not see those of another, nothing must have been written to it
+    /// for a day either. Returns whether it did.
     fn remove_abandoned(&self, path: &Path) -> io::Result<bool>;
 
-    /// Returns how many bytes this user may still write to the directory's file system.
+    /// Returns how many bytes this user may still write to the directory's file system. Quotas don't count.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
 }
 
@@ -85,7 +89,10 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Returns to what offsets, lengths and addresses of writes should be aligned, in bytes, so that they
     /// go straight to the device; `None` where all writes go through the page cache.
     ///
-    /// It may become `None` when the first write shows that the file system only pretended.
+    /// Who never asks writes through the page cache. Once it was asked and answered, a write that isn't
+    /// aligned fails with [`io::ErrorKind::InvalidInput`]: one that ends the file is padded, and
+    /// [`DiskFile::set_len`] cuts the padding. It may become `None` when the first write shows that the file
+    /// system only pretended; that write, and what is written after it, goes through the page cache.
     fn alignment(&self) -> Option<usize>;
 
     /// Sets the length: cuts what was written beyond it.
@@ -95,7 +102,16 @@ pub trait DiskFile: Send + Sync + Debug {
     /// away to is left.
     fn set_permissions(&self, like: &Stat) -> io::Result<()>;
 
-    /// Makes the file's bytes and its length durable.
+    /// Hands what was written to the file system, and returns the errors that network file systems otherwise
+    /// keep until a file is closed. The file stays open and locked.
+    ///
+    /// Nothing to do for a disk that has none of those.
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Makes the file's bytes, its length and its permissions durable. After a failure it fails ever after:
+    /// what is lost then isn't written again.
     fn sync(&self) -> io::Result<()>;
 
     /// Closes the file and frees its lock. Network file systems report late errors here.

@@ -1,0 +1,13 @@
+//! Keeping: one checkpoint in and out, by format, commit and check together.
+//!
+//! [`save()`] makes a file of a state and doesn't return before it would survive a loss of power; it takes
+//! its name only after it was read back and verified, so that there is never half a checkpoint.
+
+mod marker;
+mod options;
+mod saved;
+mod store;
+
+pub use options::{Format, Progress, SaveOptions};
+pub use saved::Saved;
+pub use store::{save, save_on};
