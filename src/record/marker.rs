@@ -95,6 +95,7 @@ impl Marker {
 
 #[cfg(test)]
 mod tests {
+    use super::MarkerFit::{Fits, OtherSize, Stale};
     use super::*;
 
     #[test]
@@ -102,7 +103,6 @@ mod tests {
         let described = |bytes, proof: Option<&str>| Described { bytes, proof: proof.map(str::to_owned) };
         let marker =
             |(bytes, proof): (u64, Option<&str>), or| Marker { bytes, proof: proof.map(str::to_owned), or };
-        use MarkerFit::{Fits, OtherSize, Stale};
         let old_or_new = || marker((1, Some("a")), Some(described(2, Some("b"))));
         let foreign_or_new = || marker((1, None), Some(described(2, Some("b"))));
         for (marker, bytes, proof, fit) in [

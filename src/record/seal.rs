@@ -30,23 +30,18 @@ pub struct SealDigests {
     pub blocks: Vec<Digest>,
 }
 
-/// A seal as it stands in JSON.
-#[derive(Serialize, Deserialize)]
+/// A seal as it stands in JSON. One that has some of the digests' fields is half a seal: none.
+#[derive(Default, Serialize, Deserialize)]
 struct Raw {
     bytes: u64,
-    #[serde(flatten)]
-    digests: Option<RawDigests>,
-    /// Whatever else is there: half a seal has some of the digests' fields, and isn't a seal of the size alone.
-    #[serde(flatten, skip_serializing)]
-    rest: serde_json::Map<String, serde_json::Value>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RawDigests {
-    algorithm: String,
-    block_bytes: u64,
-    blocks: String,
-    root: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
 }
 
 impl Seal {
@@ -68,32 +63,39 @@ impl Seal {
 
     /// Reads a seal's text; `None` where it isn't one, or a damaged one.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let Raw { bytes, digests, rest } = parse_map(text)?;
-        let Some(raw) = digests else {
-            let half =
-                ["algorithm", "block_bytes", "blocks", "root"].iter().any(|key| rest.contains_key(*key));
-            return (!half).then_some(Self { bytes, digests: None });
-        };
-        let algorithm = Algorithm::from_name(&raw.algorithm)?;
-        if raw.block_bytes == 0 {
-            return None;
+        let raw: Raw = parse_map(text)?;
+        let bytes = raw.bytes;
+        match raw {
+            Raw { algorithm: None, block_bytes: None, blocks: None, root: None, .. } => {
+                Some(Self { bytes, digests: None })
+            }
+            Raw {
+                algorithm: Some(algorithm),
+                block_bytes: Some(window),
+                blocks: Some(blocks),
+                root: Some(root),
+                ..
+            } => {
+                let digests = SealDigests::parse(bytes, &algorithm, window, &blocks)?;
+                let is_whole = Digest::from_hex(digests.algorithm, &root) == Some(digests.root(bytes));
+                is_whole.then_some(Self { bytes, digests: Some(digests) })
+            }
+            _ => None,
         }
-        let count = usize::try_from(bytes.div_ceil(raw.block_bytes)).ok()?;
-        let blocks = parse_blocks(algorithm, count, &raw.blocks)?;
-        let digests = SealDigests { algorithm, block_bytes: raw.block_bytes, blocks };
-        let is_whole = Digest::from_hex(algorithm, &raw.root) == Some(digests.root(bytes));
-        is_whole.then_some(Self { bytes, digests: Some(digests) })
     }
 
     /// Returns the seal's text: one line.
     pub fn encode(&self) -> String {
-        let digests = self.digests.as_ref().map(|digests| RawDigests {
-            algorithm: digests.algorithm.to_string(),
-            block_bytes: digests.block_bytes,
-            blocks: digests.blocks.iter().map(Digest::to_string).collect(),
-            root: digests.root(self.bytes).to_string(),
-        });
-        let raw = Raw { bytes: self.bytes, digests, rest: serde_json::Map::new() };
+        let raw = match &self.digests {
+            None => Raw { bytes: self.bytes, ..Raw::default() },
+            Some(digests) => Raw {
+                bytes: self.bytes,
+                algorithm: Some(digests.algorithm.to_string()),
+                block_bytes: Some(digests.block_bytes),
+                blocks: Some(digests.blocks.iter().map(Digest::to_string).collect()),
+                root: Some(digests.root(self.bytes).to_string()),
+            },
+        };
         // Numbers and texts always become JSON.
         serde_json::to_string(&raw).unwrap_or_default() + "\n"
     }
@@ -107,6 +109,13 @@ impl Seal {
 }
 
 impl SealDigests {
+    /// Reads the digests of a file of `bytes` bytes: one for each window.
+    fn parse(bytes: u64, algorithm: &str, block_bytes: u64, blocks: &str) -> Option<Self> {
+        let algorithm = Algorithm::from_name(algorithm)?;
+        let count = usize::try_from(bytes.div_ceil(Some(block_bytes).filter(|bytes| *bytes > 0)?)).ok()?;
+        Some(Self { algorithm, block_bytes, blocks: parse_blocks(algorithm, count, blocks)? })
+    }
+
     /// Returns the digest that holds the seal together, for a file of `bytes` bytes.
     fn root(&self, bytes: u64) -> Digest {
         let mut hasher = Hasher::new(self.algorithm);

@@ -33,19 +33,18 @@ pub(super) fn check(
 ) {
     let intact = proven.filter(|proven| proven.is_head_intact());
     match opened {
-        Opened::Safetensors(places) => match intact {
-            Some(intact) => {
+        Opened::Safetensors(places) => {
+            if let Some(intact) = intact {
                 let damaged = check_blocks(source, intact, options, checked);
                 checked.findings.extend(damaged_tensors(&damaged, places, checked.contents.as_ref()));
+                return;
             }
-            None => {
-                if proven.is_none() {
-                    let message = "the format has no checksums: damage inside a tensor can't be seen";
-                    checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
-                }
-                tell(options, source.len());
+            if proven.is_none() {
+                let message = "the format has no checksums: damage inside a tensor can't be seen";
+                checked.findings.push(Finding::note(Code::NoChecksums, Level::Load, message));
             }
-        },
+            tell(options, source.len());
+        }
         Opened::Legacy(checkpoint) => {
             let message =
                 "the format of before PyTorch 1.6 has no checksums: damage inside a tensor can't be seen";

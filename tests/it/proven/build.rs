@@ -47,9 +47,11 @@ pub(super) fn safetensors(algorithm: Algorithm, seed: u8) -> Built {
         let mut start = 0;
         for (name, length) in lengths {
             let end = start + length;
-            text += &format!(
-                ",\"{name}\":{{\"dtype\":\"U8\",\"shape\":[{length}],\"data_offsets\":[{start},{end}]}}"
-            );
+            text += ",";
+            text += &serde_json::json!(name).to_string();
+            let info = serde_json::json!({"dtype": "U8", "shape": [length], "data_offsets": [start, end]});
+            text += ":";
+            text += &info.to_string();
             start = end;
         }
         text.push('}');
@@ -153,7 +155,9 @@ fn pack(records: &mut [Record]) -> Vec<u8> {
         directory.extend(record.name.as_bytes());
     }
     let start = bytes.len();
-    records.iter_mut().for_each(|record| record.central += start);
+    for record in records.iter_mut() {
+        record.central += start;
+    }
     let count = u16::try_from(records.len()).unwrap().to_le_bytes();
     bytes.extend(&directory);
     bytes.extend([&b"PK\x05\x06\0\0\0\0"[..], &count, &count].concat());

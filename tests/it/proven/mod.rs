@@ -9,6 +9,7 @@ use std::thread;
 use ckpt::digest::Algorithm;
 use ckpt::format::safetensors::{PROOF_OPENING, read_header, read_proof};
 use ckpt::format::torch::archive::TorchArchive;
+use ckpt::io::ScanSource;
 use ckpt::record::{Described, Marker, Seal};
 use ckpt::validate::verify_source;
 use ckpt::{Code, Integrity, Level, Report, Verdict, VerifyOptions, verify};
@@ -19,7 +20,7 @@ fn options() -> VerifyOptions {
     VerifyOptions::default().with_threads(1)
 }
 
-fn check(name: &str, bytes: &Vec<u8>) -> Report {
+fn check(name: &str, bytes: &dyn ScanSource) -> Report {
     verify_source(Path::new(name), bytes, &options())
 }
 
@@ -82,7 +83,9 @@ fn every_flipped_bit_is_found() {
     let files = files();
     thread::scope(|scope| {
         let work: Vec<_> = files.iter().map(|(name, built)| scope.spawn(|| flip(name, built))).collect();
-        work.into_iter().for_each(|work| work.join().unwrap());
+        for flips in work {
+            flips.join().unwrap();
+        }
     });
 }
 
@@ -108,7 +111,7 @@ fn a_damaged_block_has_its_place_and_tensor() {
     assert_eq!((reason.code, reason.level), (Code::ChecksumMismatch, Level::Load));
     assert_eq!(reason.at.tensor.as_deref(), Some("c"));
     let offset = reason.at.offset.unwrap();
-    assert!(offset % 32 == 0 && offset <= at as u64 && at as u64 - offset < 32, "{reason:?}");
+    assert!(offset.is_multiple_of(32) && offset <= at as u64 && at as u64 - offset < 32, "{reason:?}");
     assert_eq!((report.passed, report.integrity), (Some(Level::Container), Integrity::Full));
 
     let mut built = build::torch(Algorithm::Crc64Nvme);
