@@ -1,6 +1,6 @@
 //! The parts that the speed of a check is made of: `cargo bench --bench parts`.
 //!
-//! How the whole compares with other programs is `benches/compare/compare.py`.
+//! How the whole compares with other programs is `benches/compare/`.
 
 use std::io::Write as _;
 use std::ops::Range;

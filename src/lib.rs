@@ -46,6 +46,8 @@ pub mod cli;
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use record::{Code, Finding, Integrity, Level, Place, Report, Verdict};
+pub use save::{SaveOptions, Saved, save};
+pub use tensor::State;
 pub use validate::{VerifyOptions, verify};
 
 /// The examples of `README.md`, which are run as documentation tests.

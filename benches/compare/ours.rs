@@ -1,4 +1,4 @@
-//! The Rust half of the comparison: `compare.py` starts it once and asks it for one timing at a time.
+//! The Rust half of the comparison: `verify.py` and `save.py` start it once and ask it for one timing at a time.
 //!
 //! A line of standard input is `{"task": "verify-load", "path": "model.pt", "threads": 2}`, and its
 //! answer is `{"seconds": 0.05, "bytes": 1073755583, "said": "valid"}`. One process, so that what is
@@ -20,14 +20,14 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod writes;
 
-/// What `compare.py` asks for.
+/// What the Python half asks for.
 #[derive(Deserialize)]
 struct Request {
     task: Task,
     path: PathBuf,
     threads: usize,
     /// What the engine computes while it writes. Default: CRC-64.
-    sums: Option<writes::Sums>,
+    sums: Option<Sums>,
     /// How many MiB a raw direct write has. Default: 4.
     block_mib: Option<usize>,
 }
@@ -56,6 +56,20 @@ enum Task {
     WriteNowhere,
     /// The limit: direct writes of as many bytes, as durable, from buffers that were filled before.
     WriteDirect,
+}
+
+/// What is computed on the way.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Sums {
+    /// Nothing: the bytes are copied.
+    None,
+    /// CRC-64.
+    Crc64,
+    /// CRC-64, and CRC-32 for a ZIP.
+    Crc64Crc32,
+    /// BLAKE3.
+    Blake3,
 }
 
 /// What is answered.
@@ -106,7 +120,7 @@ fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
 #[cfg(target_os = "linux")]
 fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
     let Request { task, path, threads, sums, block_mib } = request;
-    let sums = sums.unwrap_or(writes::Sums::Crc64);
+    let sums = sums.unwrap_or(Sums::Crc64);
     let (seconds, bytes) = match task {
         Task::ReadCached => limits::read_cached(path, *threads)?,
         Task::ReadDirect => limits::read_direct(path, *threads, limits::Turns::All)?,

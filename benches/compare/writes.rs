@@ -13,7 +13,8 @@ use ckpt::digest::Algorithm;
 use ckpt::io::commit::{DiskFile, Stat};
 use ckpt::io::write::{Piece, WriteOptions, write_pieces};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use serde::Deserialize;
+
+use super::Sums;
 
 /// The state: as many tensors, of as many bytes each.
 const TENSORS: u64 = 64;
@@ -25,20 +26,6 @@ const DATA_START: u64 = 4096;
 
 /// The length of the file.
 pub(super) const FILE_BYTES: u64 = DATA_START + STATE_BYTES;
-
-/// What is computed on the way.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Sums {
-    /// Nothing: the bytes are copied.
-    None,
-    /// CRC-64.
-    Crc64,
-    /// CRC-64, and CRC-32 for a ZIP.
-    Crc64Crc32,
-    /// BLAKE3.
-    Blake3,
-}
 
 /// Writes the state to a new file at `path` with the engine, and makes it durable.
 pub(super) fn write_pieces_to(path: &Path, threads: usize, sums: Sums) -> Result<(f64, u64), Box<dyn Error>> {

@@ -1,4 +1,4 @@
-//! Any bytes, read as a file that PyTorch wrote: the archive, the values in it, and one tensor.
+//! Any bytes, read as a file that PyTorch wrote: the archive, its proof, the values in it, and one tensor.
 #![no_main]
 
 use ckpt::format::torch::ReadOptions;
@@ -14,7 +14,12 @@ fuzz_target!(|data: &[u8]| {
     let file = data.to_vec();
     let _ = detect(&file);
     let options = ReadOptions::default();
-    let archive = TorchArchive::open(&file).and_then(|archive| archive.read(&file, &options));
+    let archive = TorchArchive::open(&file).and_then(|archive| {
+        if let Ok(Some(proven)) = archive.read_proof(&file) {
+            let _ = (proven.is_head_intact(), proven.blocks().len());
+        }
+        archive.read(&file, &options)
+    });
     let checkpoint = match archive {
         Ok((checkpoint, _)) => checkpoint,
         Err(_) => match legacy::read(&file, &options) {

@@ -74,7 +74,9 @@ fn read(
     let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
     buffer.resize(place(last.end), 0);
     source.read_exact_at(buffer, offset)?;
-    blanks.iter().for_each(|blank| fill(buffer, offset, blank));
+    for blank in blanks {
+        fill(buffer, offset, blank);
+    }
     for part in parts {
         hasher.update(buffer.get(place(part.start)..place(part.end)).unwrap_or_default());
     }

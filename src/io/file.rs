@@ -82,8 +82,14 @@ impl FileSource {
         with_copy_buffer(|copy| self.reader.read_span(offset..end, copy, &mut take))
     }
 
-    fn file(&self) -> &File {
+    /// Returns the open file.
+    pub(super) fn file(&self) -> &File {
         self.reader.file()
+    }
+
+    /// Returns what reads it.
+    pub(super) fn reader(&self) -> &FileReader {
+        &self.reader
     }
 }
 

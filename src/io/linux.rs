@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::buffer::with_direct_buffer;
+use super::buffer::{COPY_BYTES, with_direct_buffer};
+use super::fill::{FillSpan, Window};
 use super::scan::ReadSpan;
 
 /// How much of a block is asked of the page cache first, in bytes. A miss makes the kernel begin to read
@@ -49,6 +50,25 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// Fills `buffer` from `offset` on, through the page cache.
 pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)
+}
+
+/// The file systems whose mappings are fast and safe, by their magic numbers (`linux/magic.h`, and those of
+/// ZFS): local ones. Network file systems and FUSE are left out: mapped reads are slow there, one page at a
+/// time, and a lost connection is a signal.
+const LOCAL: [u32; 7] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683E, // Btrfs
+    0x0102_1994, // tmpfs
+    0x794C_7630, // overlayfs
+    0x2FC1_2FC1, // ZFS
+    0xF2F5_2010, // F2FS
+];
+
+/// Returns whether a file lies on one of the local file systems; an unknown one is none.
+pub(super) fn is_local(file: &File) -> bool {
+    // The magic number has 32 bits; the field's type differs between architectures.
+    rustix::fs::fstatfs(file).is_ok_and(|stat| LOCAL.into_iter().any(|magic| i128::from(stat.f_type) & 0xFFFF_FFFF == i128::from(magic)))
 }
 
 /// An open file, with what has been learned about reading it.
@@ -88,6 +108,31 @@ impl ReadSpan for FileReader {
             start = with_direct_buffer(|buffer| self.read_direct(start..span.end, buffer, feed))?;
         }
         self.read_buffered(start..span.end, buffer, feed)
+    }
+}
+
+impl FillSpan for FileReader {
+    fn fill_span(
+        &self,
+        span: Range<u64>,
+        window: &mut Window<'_>,
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let mut start = span.start;
+        if self.should_ask_cache() {
+            start = self.fill_cached(span.clone(), window, feed)?;
+            self.learn(start == span.end);
+        }
+        if span.end - start >= MIN_DIRECT_BYTES && !self.cache_unknown.load(Relaxed) {
+            start = self.fill_direct(start..span.end, window, feed)?;
+        }
+        while start < span.end {
+            let chunk = window.part(start..span.end.min(start + COPY_BYTES as u64))?;
+            self.file.read_exact_at(chunk, start)?;
+            feed(start, chunk);
+            start += chunk.len() as u64;
+        }
+        Ok(())
     }
 }
 
@@ -145,23 +190,71 @@ impl FileReader {
         let mut most = CACHE_PROBE_BYTES.min(buffer.len());
         while at < span.end {
             let chunk = prefix(buffer.split_at_mut(most).0, span.end - at);
+            let Some(count) = self.ask_cache(chunk, at)? else { break };
+            feed(at, chunk.split_at(count).0);
+            at += count as u64;
+            most = buffer.len();
+        }
+        Ok(at)
+    }
+
+    /// Fills the window with what the page cache holds from the start of `span` on, and returns where that
+    /// ends.
+    fn fill_cached(
+        &self,
+        span: Range<u64>,
+        window: &mut Window<'_>,
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<u64> {
+        let mut at = span.start;
+        let mut most = CACHE_PROBE_BYTES;
+        while at < span.end {
+            let chunk = window.part(at..span.end.min(at + most as u64))?;
+            let Some(count) = self.ask_cache(chunk, at)? else { break };
+            feed(at, chunk.split_at(count).0);
+            at += count as u64;
+            most = COPY_BYTES;
+        }
+        Ok(at)
+    }
+
+    /// Reads what the page cache holds from `at` on; `None` where it holds nothing, or can't say.
+    fn ask_cache(&self, chunk: &mut [u8], at: u64) -> io::Result<Option<usize>> {
+        loop {
             match preadv2(&self.file, &mut [IoSliceMut::new(chunk)], at, ReadWriteFlags::NOWAIT) {
-                Ok(0) | Err(Errno::AGAIN) => break,
-                Ok(count) => {
-                    feed(at, chunk.split_at(count).0);
-                    at += count as u64;
-                    most = buffer.len();
-                }
+                Ok(0) | Err(Errno::AGAIN) => return Ok(None),
+                Ok(count) => return Ok(Some(count)),
                 Err(Errno::INTR) => {}
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                     self.cache_unknown.store(true, Relaxed);
                     self.prepare_buffered();
-                    break;
+                    return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(at)
+    }
+
+    /// Fills the window with `span`, read around the page cache: straight into place where the window's
+    /// memory is aligned like the file, through a buffer elsewhere. Returns where the bytes that could be had
+    /// end.
+    fn fill_direct(
+        &self,
+        span: Range<u64>,
+        window: &mut Window<'_>,
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<u64> {
+        if let Some(place) = window.aligned(&span, DIRECT_ALIGNMENT) {
+            return self.read_direct(span, place, feed);
+        }
+        with_direct_buffer(|buffer| {
+            self.read_direct(span, buffer, &mut |offset, bytes| {
+                if let Ok(place) = window.part(offset..offset + bytes.len() as u64) {
+                    place.copy_from_slice(bytes);
+                }
+                feed(offset, bytes);
+            })
+        })
     }
 
     /// Feeds `span`, read around the page cache, and returns where the bytes that could be had end.

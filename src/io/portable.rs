@@ -5,7 +5,11 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use super::fill::{FillSpan, Window};
 use super::scan::ReadSpan;
+
+/// How much is read at once into its place, in bytes: what stays in a core's cache until it is checksummed.
+const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Opens a file read-only, such that it can't hang on what isn't a regular file.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -40,6 +44,11 @@ pub(super) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64)
         }
     }
     Ok(())
+}
+
+/// Returns whether a mapping is known to be fast and safe: never, where the file system can't be told.
+pub(super) fn is_local(_file: &File) -> bool {
+    false
 }
 
 /// An open file.
@@ -79,6 +88,24 @@ impl ReadSpan for FileReader {
             read_exact_at(&self.file, chunk, at)?;
             feed(at, chunk);
             at += chunk.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+impl FillSpan for FileReader {
+    fn fill_span(
+        &self,
+        span: Range<u64>,
+        window: &mut Window<'_>,
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let mut start = span.start;
+        while start < span.end {
+            let chunk = window.part(start..span.end.min(start + CHUNK_BYTES))?;
+            read_exact_at(&self.file, chunk, start)?;
+            feed(start, chunk);
+            start += chunk.len() as u64;
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl<'a> ScanOptions<'a> {
     }
 
     /// Tells of `bytes` further bytes.
-    fn tell(&self, bytes: u64) {
+    pub(super) fn tell(&self, bytes: u64) {
         if let Some(progress) = self.progress {
             progress(bytes);
         }
@@ -251,7 +251,7 @@ fn drain<S: Sum>(
 }
 
 /// Says what an early end means: the range was inside the file when the file was opened.
-fn explain(error: io::Error) -> io::Error {
+pub(super) fn explain(error: io::Error) -> io::Error {
     match error.kind() {
         kind @ io::ErrorKind::UnexpectedEof => {
             io::Error::new(kind, "the file became shorter while it was read")
@@ -261,7 +261,7 @@ fn explain(error: io::Error) -> io::Error {
 }
 
 /// Hands on a panic of another thread: there is none of ours, but the progress callback is the caller's.
-fn panicked(cause: Box<dyn std::any::Any + Send>) -> io::Result<()> {
+pub(super) fn panicked(cause: Box<dyn std::any::Any + Send>) -> io::Result<()> {
     std::panic::resume_unwind(cause)
 }
 
@@ -272,7 +272,7 @@ fn worthwhile_threads<S: Sum>(blocks: &[Block<S>], most: usize) -> usize {
 }
 
 /// Returns an error if a range ends past the end.
-fn check_bounds(ranges: &[Range<u64>], len: u64) -> io::Result<()> {
+pub(super) fn check_bounds(ranges: &[Range<u64>], len: u64) -> io::Result<()> {
     match ranges.iter().find(|range| range.start.max(range.end) > len) {
         None => Ok(()),
         Some(Range { start, end }) => Err(io::Error::new(

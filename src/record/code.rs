@@ -44,6 +44,12 @@ codes! {
     MarkerMissing = "marker-missing",
     /// The file is finished, as its completion marker says.
     Marked = "marked",
+    /// The completion marker was written for another file than the one that is there.
+    MarkerStale = "marker-stale",
+    /// The seal is older than the file, which carries its own proof.
+    SealStale = "seal-stale",
+    /// The seal is damaged, or none at all.
+    SealDamaged = "seal-damaged",
     /// The contents were not checked: only presence, size and completion marker.
     ContentsNotChecked = "contents-not-checked",
     /// The file changed while it was checked.

@@ -143,7 +143,7 @@ fn is_later(word: &str) -> bool {
 }
 
 /// Reads as many digests as were counted, no fewer and no more.
-fn parse_blocks(algorithm: Algorithm, count: usize, digits: &str) -> Option<Vec<Digest>> {
+pub(super) fn parse_blocks(algorithm: Algorithm, count: usize, digits: &str) -> Option<Vec<Digest>> {
     let width = 2 * algorithm.digest_bytes();
     if count.checked_mul(width)? != digits.len() || !digits.is_ascii() {
         return None;

@@ -1,7 +1,24 @@
 //! Keeping: one checkpoint in and out, by format, commit and check together.
 //!
-//! [`scrub`] reads again what was verified longest ago.
+//! [`save()`] makes a file of a state and doesn't return before it would survive a loss of power; it takes
+//! its name only after it was read back and verified, so that there is never half a checkpoint.
+//! [`copy()`] makes a copy in the same way, [`seal()`] notes the digests of a file that carries no proof, and
+//! [`Scrub`] reads again what was verified longest ago.
 
+mod companions;
+mod copy;
+mod marker;
+mod names;
+mod options;
+mod saved;
 pub mod scrub;
+mod seal;
+mod stamp;
+mod store;
 
-pub use self::scrub::{Scrub, ScrubOptions};
+pub use copy::{CopyOptions, Copying, copy};
+pub use options::{Format, Progress, SaveOptions};
+pub use saved::Saved;
+pub use scrub::{Scrub, ScrubOptions};
+pub use seal::{SealOptions, seal};
+pub use store::{save, save_on};

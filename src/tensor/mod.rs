@@ -5,18 +5,28 @@
 //! sharing costs nothing, and neither cycles nor deep nesting can exhaust the stack when it is
 //! walked, compared or dropped.
 
+mod find;
+mod gather;
 mod layout;
 mod node;
+mod prune;
+mod same;
 mod source;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod value;
+mod view;
 mod walk;
 
+pub(crate) use gather::{gather, gather_into, swap, swap_width};
 pub use layout::{LayoutError, extent};
 pub use node::{Array, ArrayData, Body, Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tensor};
+pub use same::Difference;
 pub use source::{Data, Source};
 pub use state::State;
 pub use tree::Tree;
+pub use value::Value;
+pub use view::{TensorRef, TensorView};
 pub use walk::{Leaf, WalkError};

@@ -141,6 +141,33 @@ pub struct Tensor {
     pub body: Body,
 }
 
+impl Tensor {
+    /// Makes a plain tensor: no parameter, without gradients.
+    pub fn new(dtype: Dtype, shape: Vec<u64>, body: Body) -> Self {
+        Self {
+            dtype,
+            shape,
+            requires_grad: false,
+            parameter: false,
+            conjugated: false,
+            negated: false,
+            attributes: None,
+            body,
+        }
+    }
+
+    /// Makes a plain tensor whose elements lie in a storage from its start on: row-major, without gaps.
+    pub fn contiguous(dtype: Dtype, shape: Vec<u64>, storage: StorageId) -> Self {
+        let mut strides = vec![1_u64; shape.len()];
+        let mut stride = 1_u64;
+        for (place, length) in strides.iter_mut().zip(&shape).rev() {
+            *place = stride;
+            stride = stride.saturating_mul((*length).max(1));
+        }
+        Self::new(dtype, shape, Body::Strided { storage, offset: 0, strides, quantizer: None })
+    }
+}
+
 /// Where a tensor's elements are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {

@@ -1,21 +1,59 @@
-use super::{Data, StorageId, Tree};
+use super::{
+    Data, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TensorRef, TensorView, Tree, Value,
+};
+use crate::Error;
+
+/// Values that are nested deeper than this are refused: no reader would take them.
+const MAX_DEPTH: usize = 100;
 
 /// What is saved and loaded: an ordered map of names to tensors and plain values.
 ///
 /// The values are a [`Tree`]; the bytes of its storages lie beside it, borrowed from the caller or shared.
 /// Tensors that share a storage go on sharing it when they are saved and loaded again.
+///
+/// ```
+/// use ckpt::Dtype;
+/// use ckpt::tensor::{State, TensorView};
+///
+/// let weight = [0_u8; 24];
+/// let mut state = State::new();
+/// state.insert("step", 1200)?;
+/// state.insert("embed.weight", TensorView::new(Dtype::F32, [3, 2], weight.as_slice())?)?;
+/// state.alias("lm_head.weight", "embed.weight")?; // tied: one storage
+///
+/// assert_eq!(state.value("step").and_then(|step| step.as_i64()), Some(1200));
+/// let head = state.tensor("lm_head.weight").ok_or_else(|| ckpt::Error::usage("no head"))?;
+/// assert_eq!((head.shape(), head.bytes()?.len()), (&[3, 2][..], 24));
+/// assert_eq!(state.tree().storages().len(), 1);
+/// # Ok::<(), ckpt::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct State<'a> {
     tree: Tree,
     /// One for each storage of the tree, in the same order.
     data: Vec<Data<'a>>,
+    /// The name of the next storage; names of storages that are gone aren't given again.
+    next_key: u64,
+}
+
+impl Default for State<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> State<'a> {
+    /// Makes an empty state: a `dict` without entries.
+    pub fn new() -> Self {
+        Self::from_parts(Tree::new(vec![Node::Map(MapKind::Dict, None)], Vec::new(), NodeId(0)), Vec::new())
+    }
+
     /// Makes a state of values and of the bytes of their storages: one for each, in the same order. A
     /// storage without bytes (of a meta tensor) has empty ones.
     pub fn from_parts(tree: Tree, data: Vec<Data<'a>>) -> Self {
-        Self { tree, data }
+        let numbers = tree.storages().iter().filter_map(|storage| storage.key.parse::<u64>().ok());
+        let next_key = numbers.max().map_or(0, |last| last.saturating_add(1));
+        Self { tree, data, next_key }
     }
 
     /// Returns the values.
@@ -27,4 +65,207 @@ impl<'a> State<'a> {
     pub fn data(&self, id: StorageId) -> Option<&Data<'a>> {
         self.data.get(id.0 as usize)
     }
+
+    /// Puts a value under a key of the top level. A key that is there already keeps its place and gets the new
+    /// value.
+    ///
+    /// # Errors
+    ///
+    /// The top level is no map; a map has a key twice, or one that Python has no hash of; or values are nested
+    /// too deep. The state is as it was then.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value<'a>>) -> Result<(), Error> {
+        let value = value.into();
+        check(&value, 0)?;
+        self.check_top()?;
+        let value = self.add(value)?;
+        self.put(key.into(), value)
+    }
+
+    /// Puts another tensor under a key of the top level, which is a view of the same storage as the one at a
+    /// path: tied weights.
+    ///
+    /// # Errors
+    ///
+    /// There is no tensor at the path, or the top level is no map.
+    pub fn alias(&mut self, key: impl Into<String>, existing: &str) -> Result<(), Error> {
+        self.check_top()?;
+        let Some(tensor @ Node::Tensor(_)) = self.value(existing) else {
+            return Err(Error::usage(format!("there is no tensor at '{}'", existing.escape_debug())));
+        };
+        let copy = self.push(tensor.clone())?;
+        self.put(key.into(), copy)
+    }
+
+    /// Returns the value at a path: keys and positions, joined by dots. An empty path is the top level.
+    pub fn value(&self, path: &str) -> Option<&Node> {
+        self.tree.find(path).map(|id| self.tree.node(id))
+    }
+
+    /// Returns the tensor at a path.
+    pub fn tensor(&self, path: &str) -> Option<TensorRef<'_>> {
+        match self.value(path) {
+            Some(Node::Tensor(tensor)) => Some(TensorRef::new(path, tensor, self)),
+            _ => None,
+        }
+    }
+
+    /// As [`State::tensor`].
+    pub fn get(&self, path: &str) -> Option<TensorRef<'_>> {
+        self.tensor(path)
+    }
+
+    /// Returns all tensors in order, each with the keys that lead to it; a shared one at every place.
+    ///
+    /// # Errors
+    ///
+    /// The values contain themselves, or exceed a limit of [`Tree::walk`]; states that were loaded don't.
+    pub fn tensors(&self) -> Result<Vec<TensorRef<'_>>, Error> {
+        let mut found = Vec::new();
+        let walked = self.tree.walk(|leaf| {
+            if matches!(leaf.node, Node::Tensor(_)) {
+                found.push((leaf.path.to_owned(), leaf.id));
+            }
+        });
+        walked.map_err(|error| Error::usage(format!("the values are too complex: {error}")))?;
+        let tensor = |(path, id)| match self.tree.node(id) {
+            Node::Tensor(tensor) => Some(TensorRef::new(path, tensor, self)),
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(tensor).collect())
+    }
+
+    /// Returns the size of all storages in bytes.
+    pub fn len_bytes(&self) -> u64 {
+        self.data.iter().fold(0, |sum, data| sum.saturating_add(data.len()))
+    }
+
+    /// Leaves values out: see [`Tree::pruned`].
+    pub(crate) fn pruned(self, dropped: &dyn Fn(NodeId) -> bool) -> Self {
+        let (tree, kept) = self.tree.pruned(dropped);
+        let data = kept.iter().filter_map(|id| self.data(*id).cloned()).collect();
+        Self { tree, data, next_key: self.next_key }
+    }
+
+    fn check_top(&self) -> Result<(), Error> {
+        if self.tree.is_map() {
+            return Ok(());
+        }
+        Err(Error::usage("the state's top level is no map, so that nothing can be put under a key"))
+    }
+
+    /// Puts a node that is there under a key. What it takes the place of goes, with its storages.
+    fn put(&mut self, key: String, value: NodeId) -> Result<(), Error> {
+        let root = self.tree.root();
+        if self.tree.get(root, &key).is_none() {
+            let key = self.push(Node::Text(key.into()))?;
+            if let Some(Node::Map(_, map)) = self.tree.node_mut(root) {
+                map.get_or_insert_default().entries.push((key, value));
+            }
+            return Ok(());
+        }
+        let place = self.entry_of(&key);
+        if let (Some(place), Some(Node::Map(_, Some(map)))) = (place, self.tree.node_mut(root))
+            && let Some(entry) = map.entries.get_mut(place)
+        {
+            entry.1 = value;
+        }
+        *self = std::mem::take(self).pruned(&|_| false);
+        Ok(())
+    }
+
+    /// Returns the place of a key in the top level.
+    fn entry_of(&self, key: &str) -> Option<usize> {
+        let Node::Map(_, Some(map)) = self.tree.node(self.tree.root()) else { return None };
+        map.entries.iter().position(|(id, _)| self.tree.node(*id).as_str() == Some(key))
+    }
+
+    /// Adds a value that was checked.
+    fn add(&mut self, value: Value<'a>) -> Result<NodeId, Error> {
+        let node = match value {
+            Value::None => Node::None,
+            Value::Bool(value) => Node::Bool(value),
+            Value::Int(value) => Node::Int(value),
+            Value::Float(value) => Node::Float(value),
+            Value::Text(text) => Node::Text(text.into()),
+            Value::Bytes(bytes) => Node::Bytes(bytes.into()),
+            Value::List(items) => Node::List(self.add_all(items)?),
+            Value::Tuple(items) => Node::Tuple(self.add_all(items)?),
+            Value::Map(entries) if entries.is_empty() => Node::Map(MapKind::Dict, None),
+            Value::Map(entries) => {
+                let add = |(key, value)| Ok((self.add(key)?, self.add(value)?));
+                let entries = entries.into_iter().map(add).collect::<Result<_, Error>>()?;
+                Node::Map(MapKind::Dict, Some(Box::new(super::Map { entries, attributes: None })))
+            }
+            Value::Tensor(view) => self.add_tensor(view)?,
+        };
+        self.push(node)
+    }
+
+    fn add_all(&mut self, items: Vec<Value<'a>>) -> Result<Vec<NodeId>, Error> {
+        items.into_iter().map(|item| self.add(item)).collect()
+    }
+
+    /// Adds a tensor with a storage of its own.
+    fn add_tensor(&mut self, view: TensorView<'a>) -> Result<Node, Error> {
+        let TensorView { dtype, shape, data } = view;
+        let key = self.next_key.to_string();
+        let bytes = data.len();
+        let storage = Storage { key, dtype: Some(dtype), bytes, device: "cpu".to_owned(), part_of: None };
+        let id = self.tree.push_storage(storage).ok_or_else(too_many)?;
+        self.next_key = self.next_key.saturating_add(1);
+        self.data.push(data);
+        Ok(Node::Tensor(Box::new(Tensor::contiguous(dtype, shape, id))))
+    }
+
+    fn push(&mut self, node: Node) -> Result<NodeId, Error> {
+        self.tree.push(node).ok_or_else(too_many)
+    }
+}
+
+fn too_many() -> Error {
+    Error::usage("a state holds no more than 2³² values")
+}
+
+/// Refuses what Python couldn't hold, or what is nested too deep.
+fn check(value: &Value<'_>, depth: usize) -> Result<(), Error> {
+    if depth > MAX_DEPTH {
+        return Err(Error::usage(format!("values are nested more than {MAX_DEPTH} deep")));
+    }
+    match value {
+        Value::List(items) | Value::Tuple(items) => items.iter().try_for_each(|item| check(item, depth + 1)),
+        Value::Map(entries) => {
+            let mut keys = std::collections::HashSet::new();
+            for (key, value) in entries {
+                let spelled = spell(key, depth + 1).ok_or_else(|| {
+                    Error::usage("a map's key is a list, a map or a tensor: Python has no hash of it")
+                })?;
+                if !keys.insert(spelled) {
+                    return Err(Error::usage("a map has a key twice, as Python compares keys: 1, 1.0 and True are one"));
+                }
+                check(value, depth + 1)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a text that two keys share exactly if Python takes them for the same; `None` for what can't be a
+/// key.
+fn spell(key: &Value<'_>, depth: usize) -> Option<String> {
+    Some(match key {
+        Value::None => "N".to_owned(),
+        Value::Bool(value) => format!("n{}", i64::from(*value)),
+        Value::Int(value) => format!("n{value}"),
+        // A float that is a whole number prints as one.
+        Value::Float(value) if *value == 0.0 => "n0".to_owned(),
+        Value::Float(value) => format!("n{value}"),
+        Value::Text(text) => format!("t{text:?}"),
+        Value::Bytes(bytes) => format!("b{bytes:?}"),
+        Value::Tuple(items) if depth <= MAX_DEPTH => {
+            let items = items.iter().map(|item| spell(item, depth + 1)).collect::<Option<Vec<_>>>()?;
+            format!("({})", items.join(","))
+        }
+        _ => return None,
+    })
 }

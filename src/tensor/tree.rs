@@ -18,6 +18,25 @@ impl Tree {
         Self { nodes, storages, root }
     }
 
+    /// Adds a node; `None` where there are too many.
+    pub(crate) fn push(&mut self, node: Node) -> Option<NodeId> {
+        let id = NodeId(u32::try_from(self.nodes.len()).ok().filter(|id| *id < u32::MAX)?);
+        self.nodes.push(node);
+        Some(id)
+    }
+
+    /// Adds a storage; `None` where there are too many.
+    pub(crate) fn push_storage(&mut self, storage: Storage) -> Option<StorageId> {
+        let id = StorageId(u32::try_from(self.storages.len()).ok().filter(|id| *id < u32::MAX)?);
+        self.storages.push(storage);
+        Some(id)
+    }
+
+    /// Returns a node, to be changed.
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(id.0 as usize)
+    }
+
     /// Returns the root.
     pub fn root(&self) -> NodeId {
         self.root

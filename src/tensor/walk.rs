@@ -109,7 +109,7 @@ impl Tree {
     }
 
     /// Prints a map's key: text as it is, anything else as Python's `repr` would.
-    fn print_key(&self, path: &mut String, id: NodeId) {
+    pub(super) fn print_key(&self, path: &mut String, id: NodeId) {
         match self.node(id) {
             Node::Text(text) => path.push_str(text),
             Node::SurrogateText(bytes) => path.push_str(&String::from_utf8_lossy(bytes)),

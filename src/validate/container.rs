@@ -1,21 +1,24 @@
 //! Level 2: what the file is, and whether its container holds together.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::VerifyOptions;
 use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
 use super::names::promise;
+use super::proof;
 use crate::format::safetensors::{self, Header};
 use crate::format::torch::archive::{self, TorchArchive};
 use crate::format::torch::{Checkpoint, legacy};
-use crate::format::{beginning_of, detect, read_vec};
-use crate::io::{FileSource, ReadAt};
-use crate::record::{Code, Finding, FormatKind, Level, TensorInfo};
+use crate::format::{Carried, Flaw, beginning_of, detect, read_vec};
+use crate::io::ScanSource;
+use crate::record::{Code, Finding, FormatKind, Level, TensorInfo, Verdict};
 
 /// A file whose container is sound.
 pub(super) enum Opened {
-    Safetensors,
+    /// The place of each tensor, in the order of the contents.
+    Safetensors(Vec<Range<u64>>),
     Archive(Box<TorchArchive>),
     Legacy(Box<Checkpoint>),
     /// A plain pickle: no checkpoint, but worth a look for what it asks for.
@@ -26,7 +29,7 @@ pub(super) enum Opened {
 /// where there is nothing that a deeper level could check.
 pub(super) fn open(
     path: &Path,
-    source: &FileSource,
+    source: &dyn ScanSource,
     options: &VerifyOptions,
     checked: &mut Checked,
 ) -> Option<Opened> {
@@ -60,17 +63,32 @@ pub(super) fn open(
 }
 
 /// Reads and checks the header. The format has no deeper structure: what its tensors are is known then.
-fn open_safetensors(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
+fn open_safetensors(source: &dyn ScanSource, checked: &mut Checked) -> Option<Opened> {
     match safetensors::read_header(source) {
         Ok(header) => {
             checked.findings.extend(header.notes.iter().cloned());
+            take_proof(proof::of_safetensors(source, &header), checked);
+            let places = header.tensors.iter().map(|tensor| tensor.start..tensor.end).collect();
             checked.contents = Some(safetensors_contents(header));
-            Some(Opened::Safetensors)
+            Some(Opened::Safetensors(places))
         }
         Err(flaw) => {
-            checked.findings.push(flaw_finding(flaw, Level::Container));
+            let finding = flaw_finding(flaw, Level::Container);
+            let was_usable = finding.verdict == Verdict::Incompatible;
+            checked.findings.push(finding);
+            if was_usable && safetensors::is_head_damaged(source).unwrap_or(false) {
+                checked.findings.push(proof::other_head());
+            }
             None
         }
+    }
+}
+
+/// Takes up what the file has for a proof, or what is wrong with it.
+fn take_proof(carried: Result<Carried, Flaw>, checked: &mut Checked) {
+    match carried {
+        Ok(carried) => proof::take(carried, checked),
+        Err(flaw) => checked.findings.push(flaw_finding(flaw, Level::Container)),
     }
 }
 
@@ -90,10 +108,11 @@ fn safetensors_contents(header: Header) -> Contents {
 }
 
 /// Opens a ZIP archive. Where its directory is gone, the first record still says what it was.
-fn open_archive(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
+fn open_archive(source: &dyn ScanSource, checked: &mut Checked) -> Option<Opened> {
     match TorchArchive::open(source) {
         Ok(archive) => {
             checked.format = archive.kind;
+            take_proof(proof::of_archive(source, &archive), checked);
             Some(Opened::Archive(Box::new(archive)))
         }
         Err(flaw) => {
@@ -107,7 +126,7 @@ fn open_archive(source: &FileSource, checked: &mut Checked) -> Option<Opened> {
 }
 
 /// The old format has no container around its pickles: they are read here.
-fn open_legacy(source: &FileSource, options: &VerifyOptions, checked: &mut Checked) -> Option<Opened> {
+fn open_legacy(source: &dyn ScanSource, options: &VerifyOptions, checked: &mut Checked) -> Option<Opened> {
     match legacy::read(source, &options.read_options()) {
         Ok(checkpoint) => Some(Opened::Legacy(Box::new(checkpoint))),
         Err(flaw) => {
@@ -121,7 +140,7 @@ fn open_legacy(source: &FileSource, options: &VerifyOptions, checked: &mut Check
 
 /// Content without a known beginning. What the name promises decides how the finding reads, and
 /// whether these are damaged bytes or just no checkpoint.
-fn open_unknown(path: &Path, source: &FileSource, checked: &mut Checked) -> Option<Opened> {
+fn open_unknown(path: &Path, source: &dyn ScanSource, checked: &mut Checked) -> Option<Opened> {
     let head = read_vec(source, 0..source.len().min(512)).unwrap_or_default();
     let promised = promise(path);
     if promised == Some(FormatKind::Safetensors) {

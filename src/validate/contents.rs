@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
+use crate::format::Proven;
 use crate::record::{Code, Finding, FormatKind, Integrity, Level, Place, TensorInfo};
 
 /// What the check of one checkpoint, or of one file of it, gave.
@@ -17,6 +18,8 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// What is inside, where the structure could be read.
     pub(super) contents: Option<Contents>,
+    /// The proof that the file carries, until it was held against the data.
+    pub(super) proven: Option<Box<Proven>>,
     /// How many files were taken in.
     parts: usize,
 }
@@ -50,6 +53,7 @@ impl Checked {
             integrity: Integrity::None,
             findings: Vec::new(),
             contents: None,
+            proven: None,
             parts: 0,
         }
     }

@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use super::contents::Checked;
-use super::size::{self, unreadable};
-use super::{VerifyOptions, container, load};
+use super::paced::Paced;
+use super::size::{self, Beside, unreadable};
+use super::{VerifyOptions, blocks, container, load, proof};
 use crate::format::Flaw;
-use crate::io::FileSource;
+use crate::io::{FileSource, ScanSource};
 use crate::record::{Code, Finding, FormatKind, Level};
 
 /// Checks a file as deep as the options ask for, or as deep as its damage allows.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
-    let size::Sized { bytes, findings } = size::check(path, options);
+    let size::Sized { bytes, findings, beside } = size::check(path, options);
     let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Size));
     checked.bytes = bytes;
     checked.findings = findings;
@@ -25,7 +26,7 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
         return checked;
     }
     if options.level > Level::Size && !checked.failed() {
-        check_contents(path, options, &mut checked);
+        check_opened(path, &beside, options, &mut checked);
     }
     checked
 }
@@ -36,25 +37,60 @@ pub(super) fn contents_not_checked() -> Finding {
     Finding::note(Code::ContentsNotChecked, Level::Size, message)
 }
 
-/// Levels 2 and 3, on one open file: what is checked is what was opened, whatever takes its name meanwhile.
-fn check_contents(path: &Path, options: &VerifyOptions, checked: &mut Checked) {
-    checked.level = Some(Level::Container);
-    let source = match FileSource::open(path) {
-        Ok(source) => source,
-        Err(error) => {
-            checked.findings.push(unreadable(Level::Size, &error));
-            checked.level = Some(Level::Size);
-            return;
-        }
-    };
-    let opened = container::open(path, &source, options, checked);
-    if let Some(opened) = opened
-        && options.level >= Level::Load
-    {
-        checked.level = Some(Level::Load);
-        load::check(&source, &opened, options, checked);
+/// Checks what is behind an open source, whose name decides nothing but what it promises.
+pub(super) fn check_source(name: &Path, source: &dyn ScanSource, options: &VerifyOptions) -> Checked {
+    let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Size));
+    checked.bytes = source.len();
+    if source.is_empty() {
+        checked.format = FormatKind::Empty;
+        checked.findings.push(size::empty());
+    } else if options.skip_contents {
+        checked.findings.push(contents_not_checked());
+    } else if options.level > Level::Size {
+        check_contents(name, source, &Beside::default(), options, &mut checked);
     }
-    note_change(&source, checked);
+    checked
+}
+
+/// Levels 2 and 3, on one open file: what is checked is what was opened, whatever takes its name meanwhile.
+fn check_opened(path: &Path, beside: &Beside, options: &VerifyOptions, checked: &mut Checked) {
+    let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
+    match opened {
+        Ok(source) => {
+            match &options.reads {
+                Some(reads) => {
+                    check_contents(path, &Paced { source: &source, reads }, beside, options, checked);
+                }
+                None => check_contents(path, &source, beside, options, checked),
+            }
+            note_change(&source, checked);
+        }
+        Err(error) => checked.findings.push(unreadable(Level::Size, &error)),
+    }
+}
+
+/// Levels 2 and 3, with what stands beside the file.
+fn check_contents(
+    name: &Path,
+    source: &dyn ScanSource,
+    beside: &Beside,
+    options: &VerifyOptions,
+    checked: &mut Checked,
+) {
+    checked.level = Some(Level::Container);
+    let opened = container::open(name, source, options, checked);
+    let proven = checked.proven.take();
+    let own_id = proven.as_deref().and_then(proof::id_of);
+    if opened.is_some() && !checked.failed() {
+        checked.findings.extend(size::stale_marker(beside, checked.bytes, own_id.as_deref()));
+    }
+    let Some(opened) = opened.filter(|_| options.level >= Level::Load) else { return };
+    checked.level = Some(Level::Load);
+    load::check(source, &opened, proven.as_deref(), options, checked);
+    let is_proven = own_id.is_some() && !checked.failed();
+    if let Some(seal) = beside.seal.as_ref().filter(|_| !is_proven) {
+        blocks::check_seal(source, seal, options, checked);
+    }
 }
 
 /// What was read of a file that changed meanwhile may be a mixture of two states.

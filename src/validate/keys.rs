@@ -11,7 +11,7 @@ use crate::record::{Code, Finding, Level, TensorInfo, first_few, quoted};
 pub(super) fn check_contents(contents: &Contents, options: &VerifyOptions) -> Vec<Finding> {
     let mut findings = Vec::new();
     if contents.tagged || options.compat {
-        findings.extend(version::check(contents));
+        findings.extend(version::check(contents, options.compat));
     }
     if !options.requirements.is_empty() && !contents.is_map {
         let message = "keys are asked for, and the checkpoint's top level is no map";

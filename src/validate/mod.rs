@@ -5,6 +5,7 @@
 //! `size`, `container`, `load`, `keys`. They collect findings; the gravest one decides.
 
 mod batch;
+mod blocks;
 mod container;
 mod contents;
 mod directory;
@@ -17,7 +18,9 @@ mod load;
 mod names;
 mod near;
 mod options;
+mod paced;
 mod parts;
+mod proof;
 mod requirement;
 mod sharded;
 mod size;
@@ -27,6 +30,9 @@ mod version;
 use std::path::Path;
 use std::time::Instant;
 
+use contents::Checked;
+
+use crate::io::ScanSource;
 use crate::record::{Level, Report};
 
 pub use batch::Batch;
@@ -35,6 +41,7 @@ pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub use options::{ProgressSink, VerifyOptions};
 pub use parts::{Part, Parts, parts};
+pub use proof::proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.
@@ -52,6 +59,27 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Report {
     } else {
         file::check(path, options)
     };
+    report(path, checked, options, start)
+}
+
+/// Checks what is behind an open source, as [`verify`] checks a file: a file that was written and hasn't its
+/// name yet. Markers and seals are not asked for, nothing is looked up at any path, and `name` decides nothing
+/// but what it promises.
+///
+/// ```
+/// use std::path::Path;
+/// use ckpt::{Verdict, VerifyOptions, validate::verify_source};
+///
+/// let report = verify_source(Path::new("model.pt"), &b"no checkpoint".to_vec(), &VerifyOptions::default());
+/// assert_eq!(report.verdict, Verdict::Incompatible);
+/// ```
+pub fn verify_source(name: &Path, source: &dyn ScanSource, options: &VerifyOptions) -> Report {
+    let start = Instant::now();
+    report(name, file::check_source(name, source, options), options, start)
+}
+
+/// Makes the report of a check that began at `start`; the level `keys` comes last.
+fn report(path: &Path, checked: Checked, options: &VerifyOptions, start: Instant) -> Report {
     let mut report = Report::new(path.to_owned(), checked.format, checked.level);
     report.bytes = checked.bytes;
     report.integrity = checked.integrity;

@@ -24,10 +24,15 @@ pub struct VerifyOptions {
     pub allowed_globals: Vec<String>,
     /// Applies the rules for `version` and `status` to files that aren't tagged as ckpt's own.
     pub compat: bool,
+    /// Reads from the device what the page cache holds, as far as the system allows that: the medium is what is
+    /// checked. Default: no.
+    pub fresh: bool,
     /// The number of threads that read and checksum one large file. Default: one per core, at most 8.
     pub threads: usize,
     /// Hears of every byte that was checked.
     pub progress: Option<ProgressSink>,
+    /// Hears of every byte of a file that was really read, and may take its time: the check waits for it.
+    pub reads: Option<ProgressSink>,
 }
 
 impl Default for VerifyOptions {
@@ -41,8 +46,10 @@ impl Default for VerifyOptions {
             require_marker: false,
             allowed_globals: Vec::new(),
             compat: false,
+            fresh: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
             progress: None,
+            reads: None,
         }
     }
 }

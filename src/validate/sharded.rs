@@ -17,7 +17,7 @@ const MAX_INDEX_BYTES: u64 = 1 << 30;
 /// Checks an index and all its shards. The marker that may be required is the index's and each shard's own.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::HuggingFaceSharded, Some(Level::Size));
-    let size::Sized { bytes, findings } = size::check(path, options);
+    let size::Sized { bytes, findings, .. } = size::check(path, options);
     checked.bytes = bytes;
     checked.findings = findings;
     if checked.failed() {

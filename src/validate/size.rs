@@ -6,10 +6,13 @@ use std::path::Path;
 
 use super::VerifyOptions;
 use super::names::beside;
-use crate::record::{Code, Finding, Level, Marker, Seal};
+use super::proof::own_id;
+use crate::record::{Code, Finding, Level, Marker, MarkerFit, Seal};
 
-/// Markers and seals have some hundred bytes; what is longer was made by others and is only seen.
+/// Markers have some hundred bytes; what is longer was made by others and is only seen.
 const MAX_MARKER_BYTES: u64 = 64 << 10;
+/// Seals have a digest for each window of the file: this is enough for 16 TiB, with the longest digests.
+const MAX_SEAL_BYTES: u64 = 256 << 20;
 
 /// What level 1 found out.
 pub(super) struct Sized {
@@ -17,21 +20,40 @@ pub(super) struct Sized {
     pub(super) bytes: u64,
     /// The facts, none of which needed the file to be opened.
     pub(super) findings: Vec<Finding>,
+    /// What the files beside it say, for the deeper levels.
+    pub(super) beside: Beside,
+}
+
+impl Sized {
+    /// A file that was not looked at any further.
+    fn refused(finding: Finding) -> Self {
+        Self { bytes: 0, findings: vec![finding], beside: Beside::default() }
+    }
+}
+
+/// What the small files beside a checkpoint say of it.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// The completion marker, where it carries facts.
+    pub(super) marker: Option<Marker>,
+    /// The seal, where it is one.
+    pub(super) seal: Option<Seal>,
 }
 
 /// Looks at the file from outside: three system calls where it stands alone.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Sized {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return Sized { bytes: 0, findings: vec![missing(&error)] },
+        Err(error) => return Sized::refused(missing(&error)),
     };
     let bytes = metadata.len();
     if let Some(finding) = check_kind(&metadata) {
-        return Sized { bytes: 0, findings: vec![finding] };
+        return Sized::refused(finding);
     }
-    let mut findings = check_marker(path, bytes, options);
-    findings.extend(check_seal(path, bytes));
-    Sized { bytes, findings }
+    let mut beside = Beside::default();
+    let mut findings = check_marker(path, bytes, options, &mut beside);
+    findings.extend(check_seal(path, bytes, &mut beside));
+    Sized { bytes, findings, beside }
 }
 
 /// Refuses what can't be read like a file. A FIFO or a device is refused before it is opened: that could
@@ -42,10 +64,15 @@ fn check_kind(metadata: &Metadata) -> Option<Finding> {
         return Some(Finding::incompatible(Code::NotRegular, Level::Size, message));
     }
     if metadata.len() == 0 {
-        let message = "the file is empty: it was created, and nothing was written or kept";
-        return Some(Finding::corrupted(Code::Empty, Level::Size, message));
+        return Some(empty());
     }
     None
+}
+
+/// The finding for a file without a byte.
+pub(super) fn empty() -> Finding {
+    let message = "the file is empty: it was created, and nothing was written or kept";
+    Finding::corrupted(Code::Empty, Level::Size, message)
 }
 
 /// A file that isn't there has lost all its bytes; one that can't be looked at says nothing.
@@ -63,11 +90,14 @@ pub(super) fn unreadable(level: Level, error: &io::Error) -> Finding {
 
 /// Looks for the completion marker. One that says a size is held to it; any other says "finished", and that
 /// is all there is to know. A marker that can't be read counts only where it is required.
-fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding> {
-    match read_beside(path, Marker::SUFFIX) {
+fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions, beside: &mut Beside) -> Vec<Finding> {
+    match read_beside(path, Marker::SUFFIX, MAX_MARKER_BYTES) {
         Ok(Some(text)) => match Marker::parse(&text) {
-            Some(marker) if marker.bytes != bytes => vec![mismatch("completion marker", marker.bytes, bytes)],
-            Some(_) => vec![marked("the completion marker is there, and names this size")],
+            Some(marker) => {
+                let finding = hold_size(path, bytes, &marker);
+                beside.marker = Some(marker);
+                vec![finding]
+            }
             None if text.is_empty() => vec![marked("the completion marker is there")],
             None => vec![marked(
                 "the completion marker is there; what is written in it isn't ckpt's, and wasn't compared",
@@ -89,16 +119,54 @@ fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions) -> Vec<Finding
     }
 }
 
-/// Holds the file to its seal, where it has one that can be read.
+/// Holds the file's size to its marker's. Where it is another, the file's head is looked at: a file that was
+/// written after the marker carries another proof than the marker names.
+fn hold_size(path: &Path, bytes: u64, marker: &Marker) -> Finding {
+    if marker.names_size(bytes) {
+        return marked("the completion marker is there, and names this size");
+    }
+    match own_id(path) {
+        Some(own) if marker.fit(bytes, Some(&own)) == MarkerFit::Stale => stale(),
+        _ => mismatch("completion marker", marker.bytes, bytes),
+    }
+}
+
+/// The note for a marker that names this size, and another proof than the file's, whose id is `own`.
+pub(super) fn stale_marker(beside: &Beside, bytes: u64, own: Option<&str>) -> Option<Finding> {
+    let marker = beside.marker.as_ref().filter(|marker| marker.names_size(bytes))?;
+    (marker.fit(bytes, own) != MarkerFit::Fits).then(stale)
+}
+
+/// The note for a marker that was written for another file.
+fn stale() -> Finding {
+    let message =
+        "the completion marker names another proof than the file's: it was written for another file";
+    Finding::note(Code::MarkerStale, Level::Size, message)
+}
+
+/// The note for a marker that says so.
 fn marked(message: &str) -> Finding {
     Finding::note(Code::Marked, Level::Size, message)
 }
 
-/// A seal is optional, and one that can't be read or isn't one says nothing.
-fn check_seal(path: &Path, bytes: u64) -> Option<Finding> {
-    let text = read_beside(path, Seal::SUFFIX).ok()??;
-    let seal = Seal::parse(&text)?;
-    (seal.bytes != bytes).then(|| mismatch("seal", seal.bytes, bytes))
+/// Holds the file's size to its seal's. A seal is optional, and one that can't be read or isn't one says
+/// nothing; a file that carries its own proof was written after it was sealed.
+fn check_seal(path: &Path, bytes: u64, beside: &mut Beside) -> Option<Finding> {
+    let text = read_beside(path, Seal::SUFFIX, MAX_SEAL_BYTES).ok()??;
+    let Some(seal) = Seal::parse(&text) else {
+        let message = "the seal beside the file is damaged, or no seal: nothing was held against it";
+        return Some(Finding::note(Code::SealDamaged, Level::Size, message));
+    };
+    let sealed = seal.bytes;
+    beside.seal = Some(seal);
+    if sealed == bytes {
+        return None;
+    }
+    if own_id(path).is_some() {
+        let message = "the seal is of a file of another size: the file was written anew, with its own proof";
+        return Some(Finding::note(Code::SealStale, Level::Size, message));
+    }
+    Some(mismatch("seal", sealed, bytes))
 }
 
 /// The finding for a size that somebody had noted otherwise.
@@ -108,7 +176,7 @@ fn mismatch(what: &str, expected: u64, found: u64) -> Finding {
 }
 
 /// Reads the small file beside a checkpoint; `None` where there is none.
-fn read_beside(path: &Path, suffix: &str) -> io::Result<Option<Vec<u8>>> {
+fn read_beside(path: &Path, suffix: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
     let beside = beside(path, suffix);
     // A marker that is a FIFO would hang the reader.
     match std::fs::metadata(&beside) {
@@ -118,7 +186,7 @@ fn read_beside(path: &Path, suffix: &str) -> io::Result<Option<Vec<u8>>> {
         Err(error) => return Err(error),
     }
     let mut text = Vec::new();
-    File::open(&beside)?.take(MAX_MARKER_BYTES).read_to_end(&mut text)?;
+    File::open(&beside)?.take(most).read_to_end(&mut text)?;
     Ok(Some(text))
 }
 

@@ -6,9 +6,11 @@ use crate::record::{Code, Finding, Level};
 /// The newest major version of the checkpoint layout that this library reads.
 const SUPPORTED_MAJOR: u64 = 1;
 
-/// Looks at both fields. They mean something only where ckpt wrote them, or where a caller says so.
-pub(super) fn check(contents: &Contents) -> Vec<Finding> {
+/// Looks at both fields. They mean something only where ckpt wrote them, or where a caller says so
+/// (`compat`), who then also wants to hear that there is no version.
+pub(super) fn check(contents: &Contents, compat: bool) -> Vec<Finding> {
     let version = check_version(contents.version.as_deref());
+    let version = version.filter(|finding| compat || finding.code != Code::VersionMissing);
     version.into_iter().chain(check_status(contents.status.as_deref())).collect()
 }
 

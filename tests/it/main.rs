@@ -21,5 +21,7 @@ mod floors;
 #[cfg(test)]
 mod levels;
 #[cfg(test)]
+mod proven;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod readme;

@@ -20,11 +20,14 @@ mod header;
 mod parse;
 mod proof;
 mod sniff;
+pub mod structure;
+mod write;
 
 pub use header::{Header, MAX_HEADER_BYTES, Tensor, read_header};
 pub use parse::MAX_RANK;
-pub use proof::{PROOF_KEY, PROOF_OPENING, find_proof, read_proof};
+pub use proof::{PROOF_KEY, PROOF_OPENING, find_proof, is_head_damaged, read_proof};
 pub use sniff::looks_like;
+pub use write::{SafetensorsEncoding, encode};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! The proof in a header that ckpt wrote: the first entry of `__metadata__`, so that its place is known.
 
+use std::io;
 use std::ops::Range;
 
-use super::header::{Header, LENGTH_BYTES};
-use crate::digest::Algorithm;
+use super::header::{Header, LENGTH_BYTES, MAX_HEADER_BYTES};
+use crate::digest::{Algorithm, Digest};
 use crate::format::head::{Blank, read_digest};
 use crate::format::proven::half_proof;
 use crate::format::{Carried, Flaw, Proven, read_vec};
@@ -57,6 +58,34 @@ pub fn find_proof(source: &dyn ReadAt, header: &Header) -> Result<Carried, Flaw>
     }
 }
 
+/// Returns whether a file whose header can't be used carries a proof that says that the header is not the one
+/// that was saved: a flipped bit can make a dtype of another that no framework has.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub fn is_head_damaged(source: &dyn ReadAt) -> io::Result<bool> {
+    let start = read_vec(source, 0..source.len().min(LENGTH_BYTES))?;
+    let length = start.try_into().map_or(0, u64::from_le_bytes);
+    if length > MAX_HEADER_BYTES {
+        return Ok(false);
+    }
+    let data_start = source.len().min(LENGTH_BYTES + length);
+    let text = read_vec(source, LENGTH_BYTES.min(data_start)..data_start)?;
+    let line = std::str::from_utf8(&text).ok().and_then(|text| text.strip_prefix(PROOF_OPENING));
+    let Some((line, _)) = line.and_then(|line| line.split_once('"')) else { return Ok(false) };
+    let Ok(proof) = Proof::parse(line) else { return Ok(false) };
+    Ok(digest(source, data_start, &proof)? != proof.root)
+}
+
+/// Computes the digest of the head, which is all that lies before the data.
+fn digest(source: &dyn ReadAt, data_start: u64, proof: &Proof) -> io::Result<Digest> {
+    let algorithm = proof.root.algorithm();
+    let digits = Proof::root_range(algorithm);
+    let blank = Blank { at: PROOF_START + digits.start as u64, bytes: vec![b'0'; digits.len()] };
+    read_digest(source, algorithm, &[0..data_start], &[blank])
+}
+
 /// Returns whether the line stands at the constant place, letter for letter. JSON has other spellings for the
 /// same text, and none of them is written.
 fn is_in_place(source: &dyn ReadAt, line: &str) -> Result<bool, Flaw> {
@@ -65,11 +94,9 @@ fn is_in_place(source: &dyn ReadAt, line: &str) -> Result<bool, Flaw> {
     Ok(read_vec(source, LENGTH_BYTES.min(end)..end)? == wanted.as_bytes())
 }
 
-/// Computes the digest of the head, which is all that lies before the data.
+/// Holds a proof that stands in its place together with what it is to vouch for.
 fn prove(source: &dyn ReadAt, header: &Header, proof: Proof) -> Result<Carried, Flaw> {
-    let digits = Proof::root_range(proof.root.algorithm());
-    let blank = Blank { at: PROOF_START + digits.start as u64, bytes: vec![b'0'; digits.len()] };
-    let head = read_digest(source, proof.root.algorithm(), &[0..header.data_start], &[blank])?;
+    let head = digest(source, header.data_start, &proof)?;
     Ok(Carried::Proof(Box::new(Proven { proof, head, data: data(header) })))
 }
 
@@ -84,17 +111,12 @@ fn data(header: &Header) -> Vec<Range<u64>> {
 /// Returns whether a proof that names another version or algorithm is one of today's with a damaged word: a
 /// flipped bit makes a `3` of a `1`. With the right words in their place, the root is then right.
 fn is_misspelled(source: &dyn ReadAt, header: &Header, line: &str) -> Result<bool, Flaw> {
-    let mut words = line.splitn(3, ' ');
-    let (Some(magic), Some(name), Some(rest)) = (words.next(), words.next(), words.next()) else {
-        return Ok(false);
-    };
     for algorithm in Algorithm::ALL {
-        if magic.len() != Proof::MAGIC.len() || name.len() != algorithm.as_str().len() {
-            continue;
-        }
-        let Ok(proof) = Proof::parse(&format!("{} {algorithm} {rest}", Proof::MAGIC)) else { continue };
+        let words = format!("{} {algorithm} ", Proof::MAGIC);
+        let Some(rest) = line.get(words.len()..) else { continue };
+        let Ok(proof) = Proof::parse(&format!("{words}{rest}")) else { continue };
         let zeros = "0".repeat(2 * algorithm.digest_bytes());
-        let bytes = format!("{} {algorithm} {zeros}", Proof::MAGIC).into_bytes();
+        let bytes = format!("{words}{zeros}").into_bytes();
         let blank = Blank { at: PROOF_START, bytes };
         if read_digest(source, algorithm, &[0..header.data_start], &[blank])? == proof.root {
             return Ok(true);

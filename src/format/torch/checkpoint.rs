@@ -3,13 +3,12 @@ use std::io;
 use std::ops::Range;
 
 use super::pickle::Pickle;
-use crate::Dtype;
 use crate::format::Flaw;
 use crate::format::read_vec;
 use crate::format::zip::{Entry, inflate_to_memory};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level, TensorInfo, first_few, quoted};
-use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError};
+use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError, gather, swap};
 
 /// A PyTorch checkpoint whose structure was read.
 #[derive(Debug)]
@@ -80,11 +79,8 @@ impl Checkpoint {
         tensor: &Tensor,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, Flaw> {
-        let Body::Strided { storage, offset, strides, .. } = &tensor.body else { return Ok(None) };
-        let Some(bytes) = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.tensor_bytes(count))
-        else {
-            return Ok(None);
-        };
+        let Body::Strided { storage, .. } = &tensor.body else { return Ok(None) };
+        let Some(bytes) = tensor.len_bytes() else { return Ok(None) };
         if bytes > limit || self.inflated(*storage) > limit {
             return Ok(None);
         }
@@ -92,10 +88,7 @@ impl Checkpoint {
         if self.big_endian {
             swap(&mut data, tensor.dtype);
         }
-        if tensor.dtype.elements_per_byte() > 1 {
-            return Ok(packed(&data, tensor.dtype, *offset, bytes));
-        }
-        Ok(gather(&data, tensor, *offset, strides))
+        Ok(gather(&data, tensor))
     }
 
     /// How large a deflated storage becomes; 0 for one that is stored as it is.
@@ -130,64 +123,12 @@ impl Checkpoint {
 /// What is told of a tensor. A size beyond 64 bits, which a tensor of expanded dimensions can have, is told
 /// as the largest one.
 fn info(path: &str, tensor: &Tensor) -> TensorInfo {
-    let bytes = TensorInfo::count(&tensor.shape).and_then(|count| tensor.dtype.tensor_bytes(count));
+    let bytes = tensor.len_bytes();
     TensorInfo {
         name: path.to_owned(),
         dtype: tensor.dtype,
         shape: tensor.shape.clone(),
         bytes: bytes.unwrap_or(u64::MAX),
-    }
-}
-
-/// Copies elements of which several share a byte: PyTorch has no strides within a byte.
-fn packed(data: &[u8], dtype: Dtype, offset: u64, bytes: u64) -> Option<Vec<u8>> {
-    let start = usize::try_from(offset / dtype.elements_per_byte()).ok()?;
-    let end = start.checked_add(usize::try_from(bytes).ok()?)?;
-    data.get(start..end).map(<[u8]>::to_vec)
-}
-
-/// Copies the elements of a view into order.
-fn gather(data: &[u8], tensor: &Tensor, offset: u64, strides: &[u64]) -> Option<Vec<u8>> {
-    let size = tensor.dtype.bytes_for(1)?;
-    let mut out = Vec::new();
-    let mut index = vec![0_u64; tensor.shape.len()];
-    if tensor.shape.contains(&0) {
-        return Some(out);
-    }
-    loop {
-        let position = index.iter().zip(strides).try_fold(offset, |at, (i, stride)| {
-            i.checked_mul(*stride).and_then(|step| at.checked_add(step))
-        })?;
-        let start = usize::try_from(position.checked_mul(size)?).ok()?;
-        let end = start.checked_add(usize::try_from(size).ok()?)?;
-        out.extend_from_slice(data.get(start..end)?);
-        if !advance(&mut index, &tensor.shape) {
-            return Some(out);
-        }
-    }
-}
-
-/// Steps to the next index, the last dimension first; false after the last one.
-fn advance(index: &mut [u64], shape: &[u64]) -> bool {
-    for (i, length) in index.iter_mut().zip(shape).rev() {
-        *i += 1;
-        if *i < *length {
-            return true;
-        }
-        *i = 0;
-    }
-    false
-}
-
-/// Reverses the bytes of each element; of a complex one those of each of its two parts.
-fn swap(data: &mut [u8], dtype: Dtype) {
-    let bits = match dtype {
-        Dtype::C32 | Dtype::C64 | Dtype::C128 => dtype.bits() / 2,
-        other => other.bits(),
-    };
-    let width = usize::try_from(bits / 8).unwrap_or(1).max(1);
-    for element in data.chunks_exact_mut(width) {
-        element.reverse();
     }
 }
 

@@ -1,8 +1,9 @@
-//! What `torch.save` writes, in all its ages.
+//! What `torch.save` writes, in all its ages; and a writer of its present one.
 //!
 //! The only room that knows pickles; nothing here executes one. `archive` reads the ZIP archives of
 //! PyTorch 1.6 and later, `legacy` the five pickles of before. Both give a [`Checkpoint`]: the values
-//! as a [`Tree`](crate::tensor::Tree), and where the data of each storage lies.
+//! as a [`Tree`](crate::tensor::Tree), and where the data of each storage lies. [`encode`] makes an archive of
+//! a [`State`](crate::tensor::State) that proves itself.
 
 pub mod archive;
 mod checkpoint;
@@ -13,11 +14,13 @@ mod proof;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use checkpoint::{Checkpoint, StorageData};
 pub use options::ReadOptions;
 pub use proof::PROOF_RECORD;
 pub(crate) use tar::{is_tar, is_torch_tar};
+pub use write::{Flavour, TorchEncoding, encode};
 
 use crate::record::{Code, Finding, Level};
 use pickle::{Fault, FaultKind};

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! and every byte must belong to exactly one of them. [`Archive::open`] reads the directory,
-//! `local` the headers beside the data. Where the archive is PyTorch's own work, `layout` holds
+//! `local` the headers beside the data, and `write` makes both. Where the archive is PyTorch's own work, `layout` holds
 //! even padding and unused fields to the values that PyTorch writes.
 
 mod directory;
@@ -23,6 +23,7 @@ mod local;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod write;
 
 use crate::format::Flaw;
 use crate::io::ReadAt;
@@ -37,7 +38,7 @@ pub const END_SIGNATURE: [u8; 4] = *b"PK\x05\x06";
 
 /// A directory of more bytes than this is refused: a checkpoint with a million storages needs less
 /// than half of it, and the whole of it is held in memory.
-const MAX_DIRECTORY_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_DIRECTORY_BYTES: u64 = 256 << 20;
 
 /// An archive whose directory and headers agree.
 #[derive(Debug)]

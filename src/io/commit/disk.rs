@@ -45,6 +45,9 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Creates a file that wasn't there, open for writing and locked until it is closed. `mode` is cut by
     /// the process's umask.
+    ///
+    /// It fails with [`io::ErrorKind::AlreadyExists`] where the name is taken, and also where
+    /// [`Disk::remove_abandoned`] came between the creation and the lock: another name is to be tried.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
 
     /// Reads a file that is some bytes long; of a longer one no more than `most` bytes.
@@ -66,11 +69,12 @@ pub trait Disk: Send + Sync + Debug {
     /// Lists the names in a directory, in any order.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Removes a file that [`Disk::create`] made, if the process that made it is gone: its lock is free, or,
-    /// where locks don't work, nothing has been written to it for a day. Returns whether it did.
+    /// Removes a file that [`Disk::create`] made, if the process that made it is gone: its lock is free. Where
+    /// locks don't work, or one machine may not see those of another, nothing must have been written to it
+    /// for a day either. Returns whether it did.
     fn remove_abandoned(&self, path: &Path) -> io::Result<bool>;
 
-    /// Returns how many bytes this user may still write to the directory's file system.
+    /// Returns how many bytes this user may still write to the directory's file system. Quotas don't count.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
 }
 

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use super::layout::{Layout, Placed};
+use super::layout::{Granule, Layout, Placed};
 use super::{PieceDigest, WriteError};
 use crate::Error;
 use crate::digest::{Algorithm, Crc32, Digest, Hasher};
+use crate::io::stream::copy_past_cache;
 
-/// How many bytes are copied, and then summed while the core's cache holds them.
-const CACHED_BYTES: usize = 128 << 10;
+/// How many bytes are copied, and then summed while the core's cache holds them. Measured on one thread,
+/// without a disk: 64 KiB 13.9 GB/s, 256 KiB 14.4.
+const CACHED_BYTES: usize = 256 << 10;
 
 /// What is wanted of the data beside its copy.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,14 @@ impl<'l, 'a> Composer<'l, 'a> {
 
     /// Fills `target` with the bytes of `run`, which is as long: those of pieces, and zeros between them.
     /// Returns how many are of pieces.
-    pub(super) fn fill(&mut self, run: &Range<u64>, target: &mut [u8]) -> Result<u64, WriteError> {
+    pub(super) fn fill(
+        &mut self,
+        run: &Range<u64>,
+        target: &mut [u8],
+        granule: Granule,
+    ) -> Result<u64, WriteError> {
+        // Without direct I/O the next to read the copy is the kernel, on this core.
+        let copy = if granule.is_direct() { copy_past_cache } else { <[u8]>::copy_from_slice };
         let layout = self.layout;
         let (mut rest, mut at, mut filled) = (target, run.start, 0);
         for placed in layout.overlapping(run) {
@@ -54,7 +63,7 @@ impl<'l, 'a> Composer<'l, 'a> {
             let (gap, after) = rest.split_at_mut(length(&(at..part.start)));
             gap.fill(0);
             let (bytes, after) = after.split_at_mut(length(&part));
-            self.copy(placed, part.start, bytes)?;
+            self.take(placed, part.start, bytes, copy)?;
             filled += bytes.len() as u64;
             (rest, at) = (after, part.end);
         }
@@ -63,7 +72,13 @@ impl<'l, 'a> Composer<'l, 'a> {
     }
 
     /// Fills `target` with the bytes of one piece that lie at `offset` in the file.
-    fn copy(&mut self, placed: &Placed<'_>, offset: u64, target: &mut [u8]) -> Result<(), WriteError> {
+    fn take(
+        &mut self,
+        placed: &Placed<'_>,
+        offset: u64,
+        target: &mut [u8],
+        copy: fn(&mut [u8], &[u8]),
+    ) -> Result<(), WriteError> {
         let from = offset - placed.span.start;
         let mut sums = self.wanted.filter(|_| placed.piece.is_data).map(Sums::new);
         let mut sum = |bytes: &[u8]| sums.iter_mut().for_each(|sums| sums.update(bytes));
@@ -72,8 +87,8 @@ impl<'l, 'a> Composer<'l, 'a> {
             let part = part.and_then(|from| bytes.get(from..from.checked_add(target.len())?));
             let part = part.ok_or_else(|| too_short(placed, bytes.len()))?;
             for (to, from) in target.chunks_mut(CACHED_BYTES).zip(part.chunks(CACHED_BYTES)) {
-                to.copy_from_slice(from);
-                sum(to);
+                copy(to, from);
+                sum(from);
             }
         } else {
             placed.piece.source.read_at(target, from)?;

@@ -6,14 +6,11 @@ use super::compose::{Composer, Part, Wanted, gather, length};
 use super::layout::{Granule, Layout, Windows};
 use super::{Piece, PieceDigest, WriteError, WriteOptions};
 use crate::digest::Crc32;
-use crate::io::buffer::with_direct_buffer;
+use crate::io::buffer::{DIRECT_BUFFERS, with_direct_buffer};
 use crate::io::commit::DiskFile;
 
 /// The bytes that are worth a thread: a few milliseconds of the device, against some 50 µs to start it.
 const BYTES_PER_THREAD: u64 = 8 << 20;
-
-/// The most threads that write: each has a buffer of a window's length.
-const MAX_THREADS: usize = 8;
 
 /// Writes pieces, sorted by their offsets, to their places in a file, and returns the digests of each.
 ///
@@ -75,8 +72,9 @@ fn drain(
     let wanted = Wanted { algorithm: options.algorithm, crc32: options.crc32 };
     let mut composer = Composer::new(layout, Some(wanted));
     while let Some(window) = queue.next() {
-        let runs = layout.runs(&window, Granule::of(file));
-        let written = write_runs(file, runs, &mut composer, options.progress);
+        let granule = Granule::of(file);
+        let runs = layout.runs(&window, granule);
+        let written = write_runs(file, runs, granule, &mut composer, options.progress);
         written.inspect_err(|_| queue.lock().stop())?;
     }
     Ok(composer.into_parts())
@@ -86,13 +84,14 @@ fn drain(
 pub(super) fn write_runs(
     file: &dyn DiskFile,
     runs: impl Iterator<Item = Range<u64>>,
+    granule: Granule,
     composer: &mut Composer<'_, '_>,
     progress: Option<&(dyn Fn(u64) + Sync)>,
 ) -> Result<(), WriteError> {
     with_direct_buffer(|buffer| {
         for run in runs {
             let (bytes, _) = buffer.split_at_mut(length(&run));
-            let filled = composer.fill(&run, bytes)?;
+            let filled = composer.fill(&run, bytes, granule)?;
             file.write_all_at(bytes, run.start)?;
             if let Some(progress) = progress {
                 progress(filled);
@@ -107,7 +106,7 @@ fn panicked<T>(cause: Box<dyn std::any::Any + Send>) -> T {
     std::panic::resume_unwind(cause)
 }
 
-/// Returns how many threads the work is worth: at least one.
+/// Returns how many threads the work is worth: at least one, and each with a buffer of the pool.
 fn worthwhile_threads(bytes: u64, most: usize) -> usize {
-    usize::try_from(bytes / BYTES_PER_THREAD).unwrap_or(usize::MAX).min(most).clamp(1, MAX_THREADS)
+    usize::try_from(bytes / BYTES_PER_THREAD).unwrap_or(usize::MAX).min(most).clamp(1, DIRECT_BUFFERS)
 }

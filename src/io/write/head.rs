@@ -22,8 +22,8 @@ pub fn write_head(file: &dyn DiskFile, pieces: &[Piece<'_>], head: &[Piece<'_>])
     let mut composer = Composer::new(&all, None);
     for window in head.windows() {
         let granule = Granule::of(file);
-        let granule = if granule.is_byte() { granule.without_gaps() } else { granule };
-        write_runs(file, head.runs(&window, granule), &mut composer, None)?;
+        let granule = if granule.is_direct() { granule } else { granule.without_gaps() };
+        write_runs(file, head.runs(&window, granule), granule, &mut composer, None)?;
     }
     Ok(())
 }

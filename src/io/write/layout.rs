@@ -134,12 +134,12 @@ impl Granule {
     /// Asks the file. An alignment that windows can't keep counts as none.
     pub(super) fn of(file: &dyn DiskFile) -> Self {
         let bytes = file.alignment().map_or(1, |bytes| bytes as u64);
-        Self { bytes: if bytes != 0 && BLOCK_BYTES % bytes == 0 { bytes } else { 1 }, gap: MAX_GAP }
+        Self { bytes: if BLOCK_BYTES.is_multiple_of(bytes) { bytes } else { 1 }, gap: MAX_GAP }
     }
 
-    /// Returns whether any place is as good as any other.
-    pub(super) fn is_byte(self) -> bool {
-        self.bytes == 1
+    /// Returns whether writes go straight to the device.
+    pub(super) fn is_direct(self) -> bool {
+        self.bytes > 1
     }
 
     /// Writes no gap along.
@@ -191,13 +191,14 @@ mod tests {
         let last = far + 4096 + MAX_GAP;
         assert_eq!(runs(4096, MAX_GAP), [0..last + 4096]);
         assert_eq!(runs(4096, 0), [0..8192, far..far + 4096, last..last + 4096]);
-        assert_eq!(runs(1, MAX_GAP), [100..far + 1, last + 1..last + 2]);
+        assert_eq!(runs(1, MAX_GAP), [100..5010, far..far + 1, last + 1..last + 2]);
+        assert_eq!(runs(1, MAX_GAP + 4096), [100..far + 1, last + 1..last + 2]);
         assert_eq!(runs(1, 0).len(), 4);
     }
 
     #[test]
     fn a_piece_over_many_windows_is_in_each() {
-        let pieces = pieces(&[(BLOCK_BYTES - 1, 2 * BLOCK_BYTES as usize)]);
+        let pieces = pieces(&[(BLOCK_BYTES - 1, 8 << 20)]);
         let layout = layout(&pieces).unwrap();
         let granule = Granule { bytes: 4096, gap: 0 };
         let runs: Vec<_> = layout.windows().flat_map(|window| layout.runs(&window, granule)).collect();

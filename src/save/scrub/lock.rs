@@ -1,11 +1,14 @@
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use crate::Error;
+use crate::save::names::beside;
+
+/// What the name of a memory's lock ends in.
+const SUFFIX: &str = ".lock";
 
 /// Who holds a lock is said in one line; what is longer was written by others.
 const MAX_HOLDER_BYTES: u64 = 1 << 10;
@@ -25,7 +28,7 @@ impl Lock {
     /// Another scrub holds it, or the file can't be made. A file system without locks is no error: two
     /// scrubs at once cost time, and no more.
     pub(super) fn take(memory: &Path, now: Timestamp) -> Result<Self, Error> {
-        let path = beside(memory);
+        let path = beside(memory, SUFFIX);
         let failed = |error| Error::io(&path, "make the lock (--memory names another place for it)", error);
         let mut file = open(&path).map_err(failed)?;
         match file.try_lock() {
@@ -38,13 +41,6 @@ impl Lock {
         write(&mut file, now).map_err(failed)?;
         Ok(Self { _file: file })
     }
-}
-
-/// Returns where the lock of a memory is.
-fn beside(memory: &Path) -> PathBuf {
-    let mut name = OsString::from(memory);
-    name.push(".lock");
-    name.into()
 }
 
 /// Opens the file. A link is refused: in a directory that others write to, it could lead anywhere.
@@ -109,7 +105,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (memory, other) = (directory.path().join("memory.json"), directory.path().join("other"));
         std::fs::write(&other, b"precious").unwrap();
-        std::os::unix::fs::symlink(&other, beside(&memory)).unwrap();
+        std::os::unix::fs::symlink(&other, beside(&memory, SUFFIX)).unwrap();
         assert!(Lock::take(&memory, Timestamp::UNIX_EPOCH).is_err());
         assert_eq!(std::fs::read(other).unwrap(), b"precious");
     }

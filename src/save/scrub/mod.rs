@@ -11,7 +11,6 @@ mod options;
 pub mod plan;
 mod rate;
 mod run;
-mod stamp;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,11 @@ use super::lock::Lock;
 use super::memory::{self, Entry};
 use super::plan::{Found, Plan, Rule, is_same, plan};
 use super::rate::Bucket;
-use super::stamp::stamp;
 use super::store::Store;
 use super::{Clock, ScrubOptions, SystemClock, check};
 use crate::Error;
 use crate::record::{Code, Level, Report, ScrubEnd, ScrubSummary, Standing, Verdict};
+use crate::save::stamp::stamp;
 use crate::validate::{Candidate, Look, ProgressSink, VerifyOptions, discover};
 
 /// One run over the checkpoints of a directory: yields a report for each that it reads, in the order in
@@ -104,6 +104,13 @@ impl Scrub {
             began,
             _lock: lock,
         })
+    }
+
+    /// Sets who hears of every byte that is read.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Option<ProgressSink>) -> Self {
+        self.options.progress = progress;
+        self
     }
 
     /// Returns how many bytes of checkpoints this run is going to read, as far as its options let it.
@@ -209,7 +216,8 @@ impl Scrub {
     fn verify_options(&self) -> VerifyOptions {
         let (bucket, progress) = (Arc::clone(&self.bucket), self.options.progress.clone());
         let mut options = self.options.verify.clone();
-        options.progress = Some(ProgressSink::new(move |bytes| {
+        options.fresh = true;
+        options.reads = Some(ProgressSink::new(move |bytes| {
             bucket.take(bytes);
             if let Some(progress) = &progress {
                 progress.add(bytes);

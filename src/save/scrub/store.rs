@@ -1,6 +1,5 @@
 //! The memory on a disk: read once, written again and again.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::memory::{MAX_BYTES, Memory, Unread};
 use crate::Error;
 use crate::io::commit::{Durability, LocalDisk, write_small};
+use crate::save::names::beside;
 
 /// The memory is written at most this often: many small checkpoints are verified in a second, and each
 /// write waits for the device.
@@ -41,7 +41,7 @@ impl Store {
         match Memory::parse(&text) {
             Ok(memory) => store.memory = memory,
             Err(Unread::Damaged(_)) => {
-                let aside = beside(&store.path);
+                let aside = beside(&store.path, ".damaged");
                 write_small(&LocalDisk, &aside, &text, Durability::Full)?;
                 store.set_aside = Some(aside);
             }
@@ -92,13 +92,6 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_BYTES).read_to_end(&mut text)?;
     Ok(Some(text))
-}
-
-/// Returns where a damaged memory is put.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".damaged");
-    name.into()
 }
 
 #[cfg(test)]

@@ -391,7 +391,7 @@ impl Machine<'_> {
 }
 
 /// Checks a device's name as `torch.device` does: a known kind, and perhaps a number.
-fn device(name: &str) -> Step<&str> {
+pub(super) fn device(name: &str) -> Step<&str> {
     const KINDS: [&str; 18] = [
         "cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia",
         "xla", "lazy", "vulkan", "mps", "meta", "hpu",
@@ -404,7 +404,7 @@ fn device(name: &str) -> Step<&str> {
 }
 
 /// Checks a layout's name.
-fn layout(name: &str) -> Step<&str> {
+pub(super) fn layout(name: &str) -> Step<&str> {
     let short = name.strip_prefix("torch.").unwrap_or(name);
     let known = [
         "strided",

@@ -1,4 +1,5 @@
-//! A restricted reader of pickles. It executes nothing.
+//! A restricted reader of pickles, and a writer of what PyTorch's own restricted reader takes. Neither
+//! executes anything.
 //!
 //! Source: `CPython`'s `Lib/pickletools.py` for the opcodes of protocols 0 to 5, and PyTorch 2.13's
 //! `torch/_weights_only_unpickler.py` for what its own safe reader accepts.
@@ -27,6 +28,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 mod value;
+pub(crate) mod write;
 
 pub use fault::{Fault, FaultKind};
 pub use machine::{Pickle, read};

@@ -10,6 +10,11 @@ macro_rules! opcodes {
                 match byte { $($byte => Some(Self::$name),)+ _ => None }
             }
 
+            /// Returns the byte that stands for it.
+            pub(super) fn byte(self) -> u8 {
+                match self { $(Self::$name => $byte,)+ }
+            }
+
             /// Returns the name, for messages.
             pub(super) fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }

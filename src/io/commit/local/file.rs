@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::names;
 use super::system::{self, Direct, WriteBack};
 use crate::io::commit::disk::{DiskFile, Stat};
 
@@ -47,7 +48,7 @@ impl LocalFile {
             Err(error) => {
                 drop(file);
                 if error.kind() != io::ErrorKind::AlreadyExists {
-                    drop(super::remove(path));
+                    drop(names::remove(path));
                 }
                 Err(error)
             }
@@ -148,7 +149,7 @@ fn lock_new(file: &File, path: &Path) -> io::Result<()> {
     match try_lock(file)? {
         Lock::Unknown => Ok(()),
         // A cleaner may have locked it first, or even removed it: to that one it looked abandoned.
-        Lock::Ours if is_at(file, path)? => Ok(()),
+        Lock::Ours if names::is_at(file, path)? => Ok(()),
         Lock::Ours | Lock::Others => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
@@ -186,26 +187,6 @@ fn means_no_locks(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn means_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
-}
-
-/// Returns whether the open file is the one that `path` names.
-#[cfg(unix)]
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => {
-            let open = file.metadata()?;
-            Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns whether there is a file of that name. Nobody else makes one of ours.
-#[cfg(not(unix))]
-pub(super) fn is_at(_file: &File, path: &Path) -> io::Result<bool> {
-    path.try_exists()
 }
 
 #[cfg(unix)]
@@ -294,5 +275,93 @@ mod tests {
                 assert!(std::fs::read(&path).unwrap() == bytes[..bytes.len() - 7]);
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_aligned_is_the_callers_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = LocalFile::create(&path, 0o600).unwrap();
+        let Some(alignment) = file.alignment() else {
+            println!("skipped: no direct writes in {}", directory.path().display());
+            return;
+        };
+        assert!(alignment >= 4096);
+        let mut memory = Vec::new();
+        let bytes = aligned(&mut memory, alignment * 2, alignment);
+        let refused = |bytes: &[u8], offset| {
+            assert_eq!(file.write_all_at(bytes, offset).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        };
+        refused(&bytes[..alignment], 512);
+        refused(&bytes[..alignment + 512], 0);
+        refused(&bytes[512..alignment + 512], 0);
+        assert_eq!(file.alignment(), Some(alignment));
+        file.write_all_at(bytes, alignment as u64).unwrap();
+        assert_eq!(file.file.metadata().unwrap().len(), alignment as u64 * 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_that_only_pretended_gets_the_bytes_through_the_cache() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = LocalFile::create(&path, 0o600).unwrap();
+        let Some(direct) = Direct::open(&file.file) else {
+            println!("skipped: no direct writes in {}", directory.path().display());
+            return;
+        };
+        file.direct.set(Some(direct.pretending(1))).unwrap();
+        assert_eq!(file.alignment(), Some(1));
+        file.write_all_at(b"checkpoint", 0).unwrap();
+        assert_eq!(file.alignment(), None);
+        file.write_all_at(b"CHECK", 0).unwrap();
+        Box::new(file).close().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"CHECKpoint");
+    }
+
+    #[test]
+    fn a_failed_sync_is_not_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = LocalFile::create(&directory.path().join("file"), 0o600).unwrap();
+        file.sync().unwrap();
+        file.lose();
+        assert!(file.sync().is_err());
+        assert!(file.sync().is_err());
+    }
+
+    #[test]
+    fn the_lock_is_held_until_the_file_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = Box::new(LocalFile::create(&path, 0o600).unwrap());
+        let other = File::options().write(true).open(&path).unwrap();
+        if try_lock(&other).unwrap() == Lock::Unknown {
+            println!("skipped: locks don't work in {}", directory.path().display());
+            return;
+        }
+        // Closing one of its descriptors doesn't free it.
+        file.flush().unwrap();
+        file.sync().unwrap();
+        assert_eq!(try_lock(&other).unwrap(), Lock::Others);
+        file.close().unwrap();
+        assert_eq!(try_lock(&other).unwrap(), Lock::Ours);
+    }
+
+    #[test]
+    fn a_file_that_a_cleaner_took_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = File::create_new(&path).unwrap();
+        let cleaner = File::options().write(true).open(&path).unwrap();
+        if try_lock(&cleaner).unwrap() == Lock::Unknown {
+            println!("skipped: locks don't work in {}", directory.path().display());
+            return;
+        }
+        assert_eq!(lock_new(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(&path).unwrap();
+        drop(cleaner);
+        assert_eq!(lock_new(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::write(&path, "another").unwrap();
+        assert_eq!(lock_new(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 }

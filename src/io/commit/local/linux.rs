@@ -7,10 +7,15 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Advice, AtFlags, FallocateFlags, OFlags, StatxFlags, fadvise, fallocate, fstatfs, statx};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FallocateFlags, OFlags, RenameFlags, StatxFlags, fadvise, fallocate, fstatfs,
+    renameat_with, statvfs, statx,
+};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// The least alignment of direct writes, in bytes: that of the strictest common device. Smaller blocks
 /// would share pages.
@@ -19,12 +24,18 @@ const LEAST_ALIGNMENT: usize = 4096;
 /// What is written through the page cache before its write-back is started, in bytes.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
-/// What may wait in the page cache, in bytes, before a write waits for the device.
-const DIRTY_BYTES: u64 = 64 << 20;
+/// What may wait in the page cache, in bytes, before a write waits for the device. Measured on 512 MiB behind
+/// a hypervisor, medians of five: 64 MiB 2.3 GB/s, 128 MiB 2.8; all at the end 2.1.
+const DIRTY_BYTES: u64 = 128 << 20;
 
 /// The kinds of file systems (`f_type`) that live in memory: tmpfs, ramfs. Newer kernels take direct
 /// writes there, and gain nothing.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58F6];
+
+/// The kinds of file systems that belong to one kernel, so that a lock is seen by all who could hold it:
+/// ext4, XFS, Btrfs, ZFS, Bcachefs, F2FS, overlayfs. Network file systems may lock on one machine alone.
+const OF_ONE_KERNEL: [u64; 7] =
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x2FC1_2FC1, 0xCA45_1A4E, 0xF2F5_2010, 0x794C_7630];
 
 /// A file opened for writing around the page cache.
 #[derive(Debug)]
@@ -55,6 +66,12 @@ impl Direct {
         write_all_at(&self.file, bytes, offset)
     }
 
+    /// Pretends that the file system asks for another alignment.
+    #[cfg(test)]
+    pub(super) fn pretending(self, alignment: usize) -> Self {
+        Self { alignment, ..self }
+    }
+
     /// Returns the file, to be closed.
     pub(super) fn into_file(self) -> File {
         self.file
@@ -65,7 +82,7 @@ impl Direct {
 ///
 /// Where the file system doesn't say, as before Linux 6.1, the first write will.
 fn direct_alignment(file: &File) -> Option<usize> {
-    if is_in_memory(file) {
+    if is_one_of(&IN_MEMORY, file) {
         return None;
     }
     let least = LEAST_ALIGNMENT.max(rustix::param::page_size());
@@ -79,9 +96,14 @@ fn direct_alignment(file: &File) -> Option<usize> {
     is_offered.then(|| usize::try_from(asked).map_or(least, |asked| asked.max(least)))
 }
 
-fn is_in_memory(file: &File) -> bool {
+/// Returns whether a lock that is free is held by nobody, on any machine.
+pub(super) fn has_sure_locks(file: &File) -> bool {
+    is_one_of(&IN_MEMORY, file) || is_one_of(&OF_ONE_KERNEL, file)
+}
+
+fn is_one_of(kinds: &[u64], file: &File) -> bool {
     // The type of the field differs from one architecture to the next.
-    fstatfs(file).is_ok_and(|about| u64::try_from(about.f_type).is_ok_and(|kind| IN_MEMORY.contains(&kind)))
+    fstatfs(file).is_ok_and(|about| u64::try_from(about.f_type).is_ok_and(|kind| kinds.contains(&kind)))
 }
 
 /// Returns whether a direct write failed because the file system takes none.
@@ -103,6 +125,22 @@ pub(super) fn allocate(file: &File, len: u64) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Renames a file unless the name is taken; `None` where the file system has no such call.
+pub(super) fn rename_and_keep(from: &Path, to: &Path) -> Option<io::Result<()>> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => None,
+        result => Some(result.map_err(io::Error::from)),
+    }
+}
+
+/// Returns how many bytes this user may still write to the file system.
+pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let about = statvfs(directory)?;
+    // File systems keep a reserve that only root may use.
+    let blocks = if geteuid().is_root() { about.f_bfree } else { about.f_bavail };
+    Ok(blocks.saturating_mul(about.f_frsize))
 }
 
 /// Keeps what waits in the page cache small, so that the device works from the beginning.
@@ -160,5 +198,68 @@ impl Dirty {
             self.waiting = 0;
         }
         Due { start: Some(span), wait }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn write_back_starts_every_few_megabytes_and_waits_every_few_of_those() {
+        let mut dirty = Dirty::default();
+        let mut started = Vec::new();
+        let mut waits = 0;
+        for i in 0..260 {
+            // Two threads, each in its own half.
+            let due = dirty.wrote((i / 2 + (i % 2) * 200) * MIB, MIB);
+            started.extend(due.start);
+            waits += u32::from(due.wait);
+        }
+        assert_eq!(waits, 2);
+        assert_eq!(started.len(), 32);
+        assert_eq!(started[0], 0..204 * MIB);
+        assert_eq!(started[1], 4 * MIB..208 * MIB);
+        assert_eq!(dirty.span, Some(128 * MIB..330 * MIB));
+    }
+
+    #[test]
+    fn a_large_write_starts_at_once() {
+        let mut dirty = Dirty::default();
+        assert_eq!(dirty.wrote(5, 160 * MIB), Due { start: Some(5..160 * MIB + 5), wait: true });
+        assert_eq!(dirty.wrote(u64::MAX, 1), Due::default());
+    }
+
+    #[test]
+    fn what_is_in_memory_gets_no_direct_writes() {
+        let Ok(file) = tempfile::tempfile_in("/dev/shm") else {
+            println!("skipped: /dev/shm isn't there or can't be written");
+            return;
+        };
+        if !is_one_of(&IN_MEMORY, &file) {
+            println!("skipped: /dev/shm isn't in memory");
+            return;
+        }
+        assert!(Direct::open(&file).is_none());
+        assert!(has_sure_locks(&file));
+    }
+
+    #[test]
+    fn much_is_written_through_the_page_cache() {
+        let file = tempfile::tempfile().unwrap();
+        let write_back = WriteBack::default();
+        let bytes: Vec<u8> =
+            (0..3 * MIB as u32).map(|i| i.wrapping_mul(0x9E37_79B1).to_le_bytes()[3]).collect();
+        for i in 0..50 {
+            write_all_at(&file, &bytes, i * bytes.len() as u64).unwrap();
+            write_back.wrote(&file, i * bytes.len() as u64, bytes.len()).unwrap();
+        }
+        let mut found = vec![0; bytes.len()];
+        for i in 0..50 {
+            file.read_exact_at(&mut found, i * bytes.len() as u64).unwrap();
+            assert!(found == bytes);
+        }
     }
 }

@@ -1,18 +1,119 @@
 //! The real disk.
 
 mod file;
+mod leftover;
+mod names;
+mod renaming;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
 mod system;
 
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
 pub use file::LocalFile;
 
-use std::io;
-use std::path::Path;
+use super::disk::{Disk, DiskFile, Existing, Stat};
+use crate::io::{FileSource, ReadAt, ScanSource};
 
-/// Removes a file.
-#[expect(clippy::disallowed_methods, reason = "this is the place that removals go through")]
-fn remove(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
+/// The disk of this computer, or what is mounted there.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("model.safetensors.done");
+/// use ckpt::io::commit::{Disk, Durability, LocalDisk, write_small};
+///
+/// write_small(&LocalDisk, &path, b"{}", Durability::Full)?;
+/// assert_eq!(LocalDisk.read(&path, 100)?, b"{}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        names::resolve(path)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(stat_of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(LocalFile::create(path, mode)?))
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let file = FileSource::open(path)?;
+        let len = usize::try_from(file.len().min(most)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>> {
+        Ok(Box::new(FileSource::open_fresh(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()> {
+        renaming::rename(from, to, existing)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        names::remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        // Other systems don't open directories.
+        if cfg!(not(unix)) {
+            return Ok(());
+        }
+        match File::open(directory)?.sync_all() {
+            // Some file systems have nothing to sync there, and say so.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn remove_abandoned(&self, path: &Path) -> io::Result<bool> {
+        leftover::remove_abandoned(path)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        system::free_bytes(directory)
+    }
 }
+
+#[cfg(unix)]
+fn stat_of(metadata: &Metadata) -> Stat {
+    use std::os::unix::fs::MetadataExt;
+    Stat {
+        len: metadata.len(),
+        is_file: metadata.is_file(),
+        mode: metadata.mode() & 0o7777,
+        owner: Some((metadata.uid(), metadata.gid())),
+    }
+}
+
+#[cfg(not(unix))]
+fn stat_of(metadata: &Metadata) -> Stat {
+    Stat { len: metadata.len(), is_file: metadata.is_file(), mode: 0, owner: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 /// A file opened for writing around the page cache: not to be had.
 #[derive(Debug)]
@@ -60,6 +61,29 @@ pub(super) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
 /// Reserves nothing: the file grows as it is written.
 pub(super) fn allocate(_file: &File, _len: u64) -> io::Result<()> {
     Ok(())
+}
+
+/// Returns `false`: what is mounted isn't told apart here, so age decides.
+pub(super) fn has_sure_locks(_file: &File) -> bool {
+    false
+}
+
+/// Returns `None`: there is no such call that all these systems have.
+pub(super) fn rename_and_keep(_from: &Path, _to: &Path) -> Option<io::Result<()>> {
+    None
+}
+
+/// Returns how many bytes this user may still write to the file system.
+#[cfg(unix)]
+pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let about = rustix::fs::statvfs(directory)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+/// Returns a number that nothing exceeds: it isn't known here.
+#[cfg(not(unix))]
+pub(super) fn free_bytes(_directory: &Path) -> io::Result<u64> {
+    Ok(u64::MAX)
 }
 
 /// Leaves the write-back to the system.

@@ -1,0 +1,190 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::marker::MarkerUpdate;
+use super::{Format, SaveOptions, Saved};
+use crate::Error;
+use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
+use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean};
+use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
+use crate::record::Proof;
+use crate::tensor::State;
+use crate::validate::{VerifyOptions, verify_source};
+
+/// Saves a state: atomically, durably, and verified.
+///
+/// The file is written beside its destination under a name of its own, synced, read back from the device and
+/// verified, and only then renamed. Whatever happens meanwhile, at `path` is the old file whole or the new one
+/// whole. A link is followed: what it points to is replaced, and the link stays. The mode and the owner of an
+/// existing file are kept.
+///
+/// Two states that are equal give the same bytes under equal options.
+///
+/// # Errors
+///
+/// The format can't hold the state, the disk is full, the destination can't be written, the written bytes
+/// can't be read back as they were: the message says which. The old file is as it was, and nothing of the
+/// new one is left.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("step-100.safetensors");
+/// use ckpt::record::Position;
+/// use ckpt::tensor::TensorView;
+/// use ckpt::{Dtype, SaveOptions, State, save};
+///
+/// let weight: Vec<u8> = [0.5_f32, -1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+/// let mut state = State::new();
+/// state.insert("model.weight", TensorView::new(Dtype::F32, [2], &weight[..])?);
+/// state.insert("step", 100);
+///
+/// let saved = save(&path, &state, &SaveOptions::default().with_position(Position::Step(100)))?;
+/// println!("{} bytes, {}", saved.bytes, saved.proof.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn save(path: &Path, state: &State<'_>, options: &SaveOptions) -> Result<Saved, Error> {
+    save_on(&LocalDisk, path, state, options)
+}
+
+/// As [`save`], on a disk of the caller's: see [`Disk`].
+///
+/// # Errors
+///
+/// As [`save`].
+pub fn save_on(
+    disk: &dyn Disk,
+    path: &Path,
+    state: &State<'_>,
+    options: &SaveOptions,
+) -> Result<Saved, Error> {
+    let format = options.format.map_or_else(|| Format::of(path), Ok)?;
+    let encoding = encode(state, format, options).map_err(|error| error.at(path))?;
+    store(disk, path, &*encoding, format, options)
+}
+
+/// Brings a state into a format.
+fn encode<'s>(
+    state: &'s State<'_>,
+    format: Format,
+    options: &SaveOptions,
+) -> Result<Box<dyn Encoding + 's>, Error> {
+    let encode = EncodeOptions {
+        algorithm: options.algorithm,
+        position: options.position.clone(),
+        metadata: options.metadata.clone(),
+    };
+    Ok(match format {
+        Format::Safetensors => Box::new(safetensors::encode(state, &encode)?),
+        Format::Torch => Box::new(torch::encode(state, &encode, torch::Flavour::Full)?),
+        Format::TorchFlat => Box::new(torch::encode(state, &encode, torch::Flavour::Flat)?),
+    })
+}
+
+/// Writes, verifies and commits a file.
+fn store(
+    disk: &dyn Disk,
+    path: &Path,
+    encoding: &dyn Encoding,
+    format: Format,
+    options: &SaveOptions,
+) -> Result<Saved, Error> {
+    let start = Instant::now();
+    let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
+    refuse_existing(disk, path, existing)?;
+    let mut temporary = Temporary::create(disk, path)?;
+    let destination = temporary.destination().to_owned();
+    clean(disk, destination.parent().unwrap_or(Path::new(".")));
+    temporary.reserve(encoding.len())?;
+    let proof = write(&mut temporary, encoding, options)?;
+    let mut writing = start.elapsed();
+    let validating = if options.validate { validate(disk, &temporary, options)? } else { Duration::ZERO };
+    let committing = Instant::now();
+    let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
+    temporary.commit(existing, options.durability)?;
+    marker.finish()?;
+    writing += committing.elapsed();
+    Ok(Saved {
+        path: destination,
+        format,
+        bytes: encoding.len(),
+        proof,
+        validated: options.validate.then_some(options.level),
+        writing,
+        validating,
+        elapsed: start.elapsed(),
+    })
+}
+
+/// Refuses to replace a file before the work begins; the commit refuses it again, without a gap.
+fn refuse_existing(disk: &dyn Disk, path: &Path, existing: Existing) -> Result<(), Error> {
+    let is_there = || disk.resolve(path).and_then(|path| disk.stat(&path)).is_ok_and(|stat| stat.is_some());
+    if existing == Existing::Keep && is_there() {
+        return Err(Error::usage("it exists, and is not to be replaced").at(path));
+    }
+    Ok(())
+}
+
+/// Writes the data, then the head, which holds the data's digests; and waits for the device where asked for.
+fn write(
+    temporary: &mut Temporary<'_>,
+    encoding: &dyn Encoding,
+    options: &SaveOptions,
+) -> Result<Proof, Error> {
+    let progress = |bytes| {
+        if let Some(progress) = &options.progress {
+            progress(bytes);
+        }
+    };
+    let write_options = WriteOptions {
+        threads: options.threads,
+        algorithm: options.algorithm,
+        crc32: encoding.needs_crc32(),
+        progress: Some(&progress),
+    };
+    let written = write_all(temporary.file(), encoding, &write_options);
+    let proof = written.map_err(|error| match error {
+        WriteError::Disk(error) => temporary.failed_to_write(error),
+        WriteError::Source(error) => error,
+    })?;
+    if options.durability == Durability::Full {
+        temporary.sync()?;
+    }
+    Ok(proof)
+}
+
+/// Writes an encoding as a whole.
+fn write_all(
+    file: &dyn DiskFile,
+    encoding: &dyn Encoding,
+    options: &WriteOptions<'_>,
+) -> Result<Proof, WriteError> {
+    let pieces = encoding.pieces();
+    let digests = write_pieces(file, &pieces, options)?;
+    let Head { parts, proof } = encoding.finish(&digests);
+    let head: Vec<Piece<'_>> = parts
+        .iter()
+        .map(|(offset, bytes)| Piece { offset: *offset, source: bytes, is_data: false })
+        .collect();
+    write_head(file, &pieces, &head)?;
+    file.set_len(encoding.len())?;
+    Ok(proof)
+}
+
+/// Reads the temporary file back and verifies it; returns how long that took.
+fn validate(disk: &dyn Disk, temporary: &Temporary<'_>, options: &SaveOptions) -> Result<Duration, Error> {
+    let start = Instant::now();
+    let path = temporary.destination();
+    let source =
+        disk.open(temporary.path()).map_err(|error| Error::io(path, "read back what was written", error))?;
+    let mut verify = VerifyOptions::default().with_level(options.level);
+    verify.threads = options.threads;
+    let report = verify_source(path, &*source, &verify);
+    match report.reason() {
+        None => Ok(start.elapsed()),
+        Some(finding) => {
+            let mut finding = finding.clone();
+            finding.message = format!("what was written can't be read back as it was: {}", finding.message);
+            Err(Error::found(path, finding))
+        }
+    }
+}

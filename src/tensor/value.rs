@@ -1,0 +1,107 @@
+use super::{Node, TensorView};
+
+/// A value on its way into a [`State`](super::State).
+///
+/// ```
+/// use ckpt::tensor::Value;
+/// let betas = Value::Tuple(vec![0.9.into(), 0.999.into()]);
+/// let optimizer = Value::Map(vec![("betas".into(), betas), (0.into(), true.into())]);
+/// assert!(matches!(optimizer, Value::Map(entries) if entries.len() == 2));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// Python's `None`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A float, bit for bit.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// `bytes`.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(Vec<Value<'a>>),
+    /// A tuple.
+    Tuple(Vec<Value<'a>>),
+    /// A `dict`, in its order; keys are plain values or tuples of them, and none is there twice.
+    Map(Vec<(Value<'a>, Value<'a>)>),
+    /// A tensor.
+    Tensor(TensorView<'a>),
+}
+
+macro_rules! from {
+    ($($type:ty => $variant:ident,)+) => {$(
+        impl From<$type> for Value<'_> {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )+};
+}
+
+from! {
+    bool => Bool,
+    i8 => Int,
+    i16 => Int,
+    i32 => Int,
+    i64 => Int,
+    u8 => Int,
+    u16 => Int,
+    u32 => Int,
+    f32 => Float,
+    f64 => Float,
+    &str => Text,
+    String => Text,
+    Vec<u8> => Bytes,
+}
+
+impl<'a> From<TensorView<'a>> for Value<'a> {
+    fn from(tensor: TensorView<'a>) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl<'a> From<Vec<Value<'a>>> for Value<'a> {
+    fn from(items: Vec<Value<'a>>) -> Self {
+        Self::List(items)
+    }
+}
+
+impl<'a, K: Into<Value<'a>>> FromIterator<(K, Value<'a>)> for Value<'a> {
+    /// Makes a map.
+    fn from_iter<I: IntoIterator<Item = (K, Value<'a>)>>(entries: I) -> Self {
+        Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
+impl Node {
+    /// Returns the integer that this is; `None` for anything else, a truth value included.
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Self::Int(value) = self { Some(*value) } else { None }
+    }
+
+    /// Returns the float that this is; `None` for anything else: an integer is none.
+    pub fn as_f64(&self) -> Option<f64> {
+        if let Self::Float(value) = self { Some(*value) } else { None }
+    }
+
+    /// Returns the truth value that this is.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// Returns the string that this is.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
