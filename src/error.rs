@@ -77,6 +77,13 @@ impl Error {
         self
     }
 
+    /// Adds what follows from it, behind a semicolon.
+    #[must_use]
+    pub(crate) fn with_note(mut self, note: &str) -> Self {
+        self.message = format!("{}; {note}", self.message);
+        self
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind

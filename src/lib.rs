@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The layers, lowest first (`ARCHITECTURE.md` has the reasons, a test holds the order):
-//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`].
+//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`save`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
 #![cfg_attr(
@@ -46,7 +46,7 @@ pub mod cli;
 pub use dtype::Dtype;
 pub use error::{Error, ErrorKind};
 pub use record::{Code, Finding, Integrity, Level, Place, Report, Verdict};
-pub use save::{SaveOptions, Saved, save};
+pub use save::{Access, LoadOptions, SaveOptions, Saved, load, load_into, save};
 pub use tensor::State;
 pub use validate::{VerifyOptions, verify};
 

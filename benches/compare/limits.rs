@@ -1,7 +1,7 @@
 //! What the machine can do at most, by the same system calls that `ckpt` uses and nothing else.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 use ckpt::digest::Crc32;
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::mm::{Advice, madvise};
 
 const BLOCK: usize = 4 << 20;
@@ -54,7 +54,7 @@ pub(super) fn read_direct(path: &Path, threads: usize, turns: Turns) -> io::Resu
 pub(super) fn crc_of_memory(path: &Path, threads: usize) -> io::Result<(f64, u64)> {
     static MEMORY: Mutex<Vec<u8>> = Mutex::new(Vec::new());
     const MEMORY_BYTES: usize = 256 << 20;
-    let len = std::fs::metadata(path)?.len();
+    let len = fs::metadata(path)?.len();
     let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
     memory.resize(MEMORY_BYTES, 0x5A);
     let memory = memory.as_slice();
@@ -76,7 +76,9 @@ pub(super) fn write_direct(path: &Path, threads: usize, block: usize) -> io::Res
     }
     let len = super::writes::FILE_BYTES;
     let start = Instant::now();
-    let file = super::writes::begin(path, len)?;
+    let temporary = path.with_extension("new");
+    let file = direct_file(&temporary)?;
+    fallocate(&file, FallocateFlags::empty(), 0, len.next_multiple_of(4096))?;
     let next = AtomicU64::new(0);
     let part = |buffer: &mut Buffer| loop {
         let offset = next.fetch_add(block as u64, Relaxed);
@@ -84,15 +86,26 @@ pub(super) fn write_direct(path: &Path, threads: usize, block: usize) -> io::Res
             return Ok(());
         }
         let wanted = usize::try_from((len - offset).next_multiple_of(4096)).unwrap_or(block).min(block);
-        file.0.write_all_at(buffer.bytes().split_at(wanted).0, offset)?;
+        file.write_all_at(buffer.bytes().split_at(wanted).0, offset)?;
     };
     thread::scope(|scope| {
         let others: Vec<_> =
             buffers.iter_mut().take(threads).map(|buffer| scope.spawn(|| part(buffer))).collect();
         joined(others)
     })?;
-    super::writes::finish(file, path, len)?;
+    file.set_len(len)?;
+    file.sync_data()?;
+    drop(file);
+    rustix::fs::rename(&temporary, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok((start.elapsed().as_secs_f64(), len))
+}
+
+/// Creates a file for direct writes.
+fn direct_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::DIRECT.bits().cast_signed();
+    OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// Shares the blocks of `len` bytes among threads, and returns the seconds from start to end.

@@ -54,6 +54,8 @@ enum Task {
     WritePieces,
     /// The same without a disk: what copy and digests cost.
     WriteNowhere,
+    /// The engine that writes: 10,000 tensors of 4 KiB, then what lies between them, durable at `path`.
+    WriteSmall,
     /// The limit: direct writes of as many bytes, as durable, from buffers that were filled before.
     WriteDirect,
 }
@@ -127,6 +129,7 @@ fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
         Task::ReadDirectInPlace => limits::read_direct(path, *threads, limits::Turns::Last)?,
         Task::WritePieces => writes::write_pieces_to(path, *threads, sums)?,
         Task::WriteNowhere => writes::write_nowhere(*threads, sums)?,
+        Task::WriteSmall => writes::write_small_to(path, *threads)?,
         Task::WriteDirect => limits::write_direct(path, *threads, block_mib.unwrap_or(4).min(8) << 20)?,
         _ => limits::crc_of_memory(path, *threads)?,
     };

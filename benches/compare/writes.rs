@@ -1,18 +1,14 @@
 //! The engine that writes, on 1 GiB of memory: to a disk, and to nowhere.
 
 use std::error::Error;
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use ckpt::digest::Algorithm;
-use ckpt::io::commit::{DiskFile, Stat};
-use ckpt::io::write::{Piece, WriteOptions, write_pieces};
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use ckpt::io::commit::{DiskFile, Durability, Existing, LocalDisk, Stat, Temporary};
+use ckpt::io::write::{Piece, WriteOptions, write_head, write_pieces};
 
 use super::Sums;
 
@@ -31,10 +27,34 @@ pub(super) const FILE_BYTES: u64 = DATA_START + STATE_BYTES;
 pub(super) fn write_pieces_to(path: &Path, threads: usize, sums: Sums) -> Result<(f64, u64), Box<dyn Error>> {
     let state = state();
     let start = Instant::now();
-    let file = begin(path, FILE_BYTES)?;
-    engine(&file, state, threads, sums)?;
-    finish(file, path, FILE_BYTES)?;
+    let mut temporary = Temporary::create(&LocalDisk, path)?;
+    temporary.reserve(FILE_BYTES)?;
+    engine(temporary.file(), state, threads, sums)?;
+    temporary.file().set_len(FILE_BYTES)?;
+    temporary.commit(Existing::Replace, Durability::Full)?;
     Ok((start.elapsed().as_secs_f64(), FILE_BYTES))
+}
+
+/// Writes many small tensors with a gap before each, then what fills the gaps, and makes it durable.
+pub(super) fn write_small_to(path: &Path, threads: usize) -> Result<(f64, u64), Box<dyn Error>> {
+    const COUNT: u64 = 10_000;
+    const HEAD: usize = 128;
+    const DATA: usize = 4096;
+    let (head, data) = (vec![1_u8; HEAD], vec![2_u8; DATA]);
+    let stride = (HEAD + DATA) as u64;
+    let place = |offset, source, is_data| Piece { offset, source, is_data };
+    let start = Instant::now();
+    let heads: Vec<_> = (0..COUNT).map(|at| place(at * stride, &head, false)).collect();
+    let pieces: Vec<_> = (0..COUNT).map(|at| place(at * stride + HEAD as u64, &data, true)).collect();
+    let mut temporary = Temporary::create(&LocalDisk, path)?;
+    temporary.reserve(COUNT * stride)?;
+    let mut options = WriteOptions::default();
+    options.threads = threads;
+    write_pieces(temporary.file(), &pieces, &options)?;
+    write_head(temporary.file(), &pieces, &heads)?;
+    temporary.file().set_len(COUNT * stride)?;
+    temporary.commit(Existing::Replace, Durability::Full)?;
+    Ok((start.elapsed().as_secs_f64(), COUNT * stride))
 }
 
 /// Runs the engine without a disk: what copy and digests cost.
@@ -77,63 +97,40 @@ fn tensor(seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Creates a temporary file beside `path`, for direct writes, with room for `length` bytes.
-pub(super) fn begin(path: &Path, length: u64) -> io::Result<Direct> {
-    let flags = OFlags::DIRECT.bits().cast_signed();
-    let temporary = path.with_extension("new");
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(temporary)?;
-    fallocate(&file, FallocateFlags::empty(), 0, length.next_multiple_of(4096))?;
-    Ok(Direct(file))
-}
-
-/// Cuts the file, makes it durable, and gives it its name.
-pub(super) fn finish(file: Direct, path: &Path, length: u64) -> io::Result<()> {
-    file.0.set_len(length)?;
-    file.0.sync_data()?;
-    drop(file);
-    fs::rename(path.with_extension("new"), path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    rustix::fs::fsync(File::open(directory.unwrap_or(Path::new(".")))?.as_fd())?;
-    Ok(())
-}
-
-/// A file for direct writes, and nothing more.
-#[derive(Debug)]
-pub(super) struct Direct(pub(super) File);
-
 /// A file that forgets.
 #[derive(Debug)]
 struct Nowhere;
 
-macro_rules! disk_file {
-    ($name:ty, |$file:ident, $bytes:ident, $offset:ident| $write:expr) => {
-        impl DiskFile for $name {
-            fn allocate(&self, _: u64) -> io::Result<()> {
-                Ok(())
-            }
-            fn write_all_at(&self, $bytes: &[u8], $offset: u64) -> io::Result<()> {
-                let $file = self;
-                $write
-            }
-            fn alignment(&self) -> Option<usize> {
-                Some(4096)
-            }
-            fn set_len(&self, _: u64) -> io::Result<()> {
-                Ok(())
-            }
-            fn set_permissions(&self, _: &Stat) -> io::Result<()> {
-                Ok(())
-            }
-            fn sync(&self) -> io::Result<()> {
-                Ok(())
-            }
-            fn close(self: Box<Self>) -> io::Result<()> {
-                Ok(())
-            }
-        }
-    };
-}
+impl DiskFile for Nowhere {
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
 
-disk_file!(Direct, |file, bytes, offset| file.0.write_all_at(bytes, offset));
-disk_file!(Nowhere, |_file, _bytes, _offset| Ok(()));
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn alignment(&self) -> Option<usize> {
+        Some(4096)
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_permissions(&self, _: &Stat) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn addresses_are_aligned_like_offsets() {
         let mut arena = Arena::new(&[WINDOW + 5..3 * WINDOW]).unwrap();
-        let windows: Vec<_> = arena.windows().map(|(start, bytes)| (start, bytes.as_ptr().addr(), bytes.len())).collect();
+        let windows: Vec<_> =
+            arena.windows().map(|(start, bytes)| (start, bytes.as_ptr().addr(), bytes.len())).collect();
         assert_eq!(windows.len(), 2);
         for (start, address, len) in windows {
             assert_eq!(len, BLOCK_BYTES);

@@ -86,9 +86,9 @@ impl Work<'_> {
 
     fn run(self, reader: &impl FillSpan, feed: Feed<'_>) -> io::Result<()> {
         match self {
-            Self::Fill(mut window, spans) => {
-                spans.into_iter().try_for_each(|span| reader.fill_span(span, &mut window, &mut |at, bytes| feed(at, bytes)))
-            }
+            Self::Fill(mut window, spans) => spans
+                .into_iter()
+                .try_for_each(|span| reader.fill_span(span, &mut window, &mut |at, bytes| feed(at, bytes))),
             Self::Scatter(span, mut targets) => with_copy_buffer(|buffer| {
                 reader.read_span(span, buffer, &mut |at, bytes| {
                     targets.iter_mut().for_each(|target| copy_common(at, bytes, target));
@@ -114,8 +114,8 @@ impl FileSource {
     /// Reads ranges into memory of their own.
     ///
     /// What the page cache holds is copied from there; the rest is read around it, straight into place, where
-    /// the file system can do that. Ranges may come in any order and overlap; `feed` hears each byte at least
-    /// once, and bytes between near ranges as well.
+    /// the file system can do that. Ranges may come in any order and overlap; `feed` hears each byte once, and
+    /// bytes between near ranges as well.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl FileSource {
         feed: Feed<'_>,
     ) -> io::Result<Arena> {
         check_bounds(ranges, self.len())?;
-        let spans: Vec<_> = plan::cut(ranges).iter().map(plan::Block::span).collect();
+        let spans = plan::spans(ranges);
         let mut arena = Arena::new(&spans)?;
         let mut spans = spans.into_iter().peekable();
         let mut work = Vec::new();
@@ -171,10 +171,11 @@ impl FileSource {
         options: &ScanOptions<'_>,
         feed: Feed<'_>,
     ) -> io::Result<()> {
-        let range = |target: &FillTarget<'_>| target.offset..target.offset.saturating_add(target.bytes.len() as u64);
+        let range =
+            |target: &FillTarget<'_>| target.offset..target.offset.saturating_add(target.bytes.len() as u64);
         let ranges: Vec<_> = targets.iter().map(range).collect();
         check_bounds(&ranges, self.len())?;
-        let spans = plan::cut(&ranges).into_iter().map(|block| block.span());
+        let spans = plan::spans(&ranges).into_iter();
         let mut pieces: Vec<_> = targets.into_iter().flat_map(cut_target).collect();
         pieces.sort_by_key(|piece| piece.offset);
         let mut pieces = pieces.into_iter().peekable();
@@ -235,4 +236,130 @@ fn run(
         let own = drain();
         others.into_iter().fold(own, |result, other| result.and(other.join().unwrap_or_else(panicked)))
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what is tested fits memory")]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const WINDOW: u64 = BLOCK_BYTES as u64;
+    const LEN: u64 = 2 * WINDOW + 12_345;
+
+    fn file() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let byte = |at: u64| (at.wrapping_mul(0x9E37_79B9) >> 13).to_le_bytes()[0];
+        let content: Vec<u8> = (0..LEN).map(byte).collect();
+        std::fs::write(&path, &content).unwrap();
+        (directory, path, content)
+    }
+
+    /// Pushes the file out of the page cache, as far as the system does that.
+    fn evict(path: &std::path::Path) {
+        let file = std::fs::File::open(path).unwrap();
+        file.sync_all().unwrap();
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+
+    fn ranges() -> Vec<Vec<Range<u64>>> {
+        vec![
+            vec![0..LEN],
+            vec![1..LEN - 1],
+            vec![WINDOW - 1..WINDOW + 1, 5..9, 5..9, 7..20, 3..3],
+            vec![4096..WINDOW, WINDOW..LEN],
+            vec![100..WINDOW - 100, WINDOW + (1 << 20)..2 * WINDOW, 2 * WINDOW + 7..LEN],
+            vec![LEN..LEN],
+            vec![],
+        ]
+    }
+
+    /// Collects what is fed, and refuses a byte that comes twice.
+    fn collector() -> Mutex<Vec<Option<u8>>> {
+        Mutex::new(vec![None; LEN as usize])
+    }
+
+    fn collect(collected: &Mutex<Vec<Option<u8>>>, at: u64, bytes: &[u8]) {
+        let mut collected = collected.lock().unwrap();
+        for (place, byte) in collected[at as usize..].iter_mut().zip(bytes) {
+            assert_eq!(place.replace(*byte), None);
+        }
+    }
+
+    fn part<'a>(content: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+        &content[range.start as usize..range.end as usize]
+    }
+
+    fn was_fed(collected: &Mutex<Vec<Option<u8>>>, content: &[u8], range: &Range<u64>) -> bool {
+        let collected = collected.lock().unwrap();
+        let fed = &collected[range.start as usize..range.end as usize];
+        fed.iter().zip(part(content, range)).all(|(fed, byte)| *fed == Some(*byte))
+    }
+
+    #[test]
+    fn an_arena_holds_what_was_asked_for() {
+        let (_directory, path, content) = file();
+        for (threads, cold) in [(1, false), (1, true), (4, false), (4, true)] {
+            for ranges in ranges() {
+                if cold {
+                    evict(&path);
+                }
+                let source = FileSource::open(&path).unwrap();
+                let options = ScanOptions::default().with_threads(threads);
+                let fed = collector();
+                let arena =
+                    source.read_arena(&ranges, &options, &|at, bytes| collect(&fed, at, bytes)).unwrap();
+                for range in &ranges {
+                    assert!(arena.get(range) == Some(part(&content, range)), "{range:?}");
+                    assert!(was_fed(&fed, &content, range), "{range:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_is_there_gets_what_was_asked_for() {
+        let (_directory, path, content) = file();
+        for (threads, cold) in [(1, false), (1, true), (4, true)] {
+            for ranges in ranges() {
+                if cold {
+                    evict(&path);
+                }
+                let source = FileSource::open(&path).unwrap();
+                let options = ScanOptions::default().with_threads(threads);
+                let mut memory: Vec<Vec<u8>> =
+                    ranges.iter().map(|range| vec![0; (range.end - range.start) as usize]).collect();
+                let pairs = ranges.iter().zip(&mut memory);
+                let targets = pairs.map(|(range, bytes)| FillTarget { offset: range.start, bytes }).collect();
+                let fed = collector();
+                source.read_into(targets, &options, &|at, bytes| collect(&fed, at, bytes)).unwrap();
+                for (range, bytes) in ranges.iter().zip(&memory) {
+                    assert!(bytes == part(&content, range), "{range:?}");
+                    assert!(was_fed(&fed, &content, range), "{range:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_while_open_is_an_error() {
+        let (_directory, path, _) = file();
+        let source = FileSource::open(&path).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(WINDOW + 5).unwrap();
+        for threads in [1, 4] {
+            let options = ScanOptions::default().with_threads(threads);
+            let error = source.read_arena(&[0..LEN], &options, &|_, _| {}).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            let mut bytes = vec![0; LEN as usize];
+            let target = FillTarget { offset: 0, bytes: &mut bytes };
+            let error = source.read_into(vec![target], &options, &|_, _| {}).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let error = source.read_arena(&[0..LEN + 1], &ScanOptions::default(), &|_, _| {}).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

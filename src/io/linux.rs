@@ -68,7 +68,9 @@ const LOCAL: [u32; 7] = [
 /// Returns whether a file lies on one of the local file systems; an unknown one is none.
 pub(super) fn is_local(file: &File) -> bool {
     // The magic number has 32 bits; the field's type differs between architectures.
-    rustix::fs::fstatfs(file).is_ok_and(|stat| LOCAL.into_iter().any(|magic| i128::from(stat.f_type) & 0xFFFF_FFFF == i128::from(magic)))
+    rustix::fs::fstatfs(file).is_ok_and(|stat| {
+        LOCAL.into_iter().any(|magic| i128::from(stat.f_type) & 0xFFFF_FFFF == i128::from(magic))
+    })
 }
 
 /// An open file, with what has been learned about reading it.

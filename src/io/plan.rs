@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::sum::Sum;
+use crate::digest::Crc32;
 use crate::record;
 
 /// The length of a window and of a direct read, in bytes: that of a window of a proof, so that each of a
@@ -88,6 +89,11 @@ pub(super) fn cut<S: Sum>(ranges: &[Range<u64>]) -> Vec<Block<S>> {
         }
     }
     blocks
+}
+
+/// Cuts ranges into the reads that they take, in the order of the file.
+pub(super) fn spans(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    cut::<Crc32>(ranges).iter().map(Block::span).collect()
 }
 
 /// Joins the checksums of the pieces to those of the `count` ranges they were cut from.

@@ -31,7 +31,7 @@ use crate::validate::{VerifyOptions, verify_source};
 /// # let path = directory.path().join("step-100.safetensors");
 /// use ckpt::record::Position;
 /// use ckpt::tensor::TensorView;
-/// use ckpt::{Dtype, SaveOptions, State, save};
+/// use ckpt::{Dtype, SaveOptions, State, load, save};
 ///
 /// let weight: Vec<u8> = [0.5_f32, -1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
 /// let mut state = State::new();
@@ -40,6 +40,9 @@ use crate::validate::{VerifyOptions, verify_source};
 ///
 /// let saved = save(&path, &state, &SaveOptions::default().with_position(Position::Step(100)))?;
 /// println!("{} bytes, {}", saved.bytes, saved.proof.id());
+///
+/// let loaded = load(&path, &Default::default())?;
+/// assert_eq!(loaded.tensor("model.weight").unwrap().bytes()?, &weight[..]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn save(path: &Path, state: &State<'_>, options: &SaveOptions) -> Result<Saved, Error> {

@@ -62,7 +62,8 @@ impl Tree {
             }
             Node::Map(_, Some(map)) => map.entries.iter().filter_map(by_node).collect(),
             Node::Object(object) => {
-                let state = object.state.filter(|_| path.split('.').next() == Some(&object.items.len().to_string()));
+                let state =
+                    object.state.filter(|_| path.split('.').next() == Some(&object.items.len().to_string()));
                 let state = state.and_then(|state| by_key(&object.items.len().to_string(), state));
                 let items = by_position(&object.items).or(state);
                 items.into_iter().chain(object.entries.iter().filter_map(by_node)).collect()

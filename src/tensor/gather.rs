@@ -167,9 +167,12 @@ mod tests {
     #[test]
     fn what_lies_beyond_the_storage_is_refused() {
         let data = [0; 20];
-        for (shape, offset, strides) in
-            [(vec![11], 0, vec![1]), (vec![1], 10, vec![1]), (vec![2, 2], 0, vec![9, 1]), (vec![2], u64::MAX, vec![1])]
-        {
+        for (shape, offset, strides) in [
+            (vec![11], 0, vec![1]),
+            (vec![1], 10, vec![1]),
+            (vec![2, 2], 0, vec![9, 1]),
+            (vec![2], u64::MAX, vec![1]),
+        ] {
             assert_eq!(gather(&data, &tensor(&shape, offset, &strides)), None, "{shape:?}");
         }
         assert_eq!(gather(&data, &tensor(&[1 << 40, 1 << 40], 0, &[0, 0])), None);

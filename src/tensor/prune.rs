@@ -87,7 +87,8 @@ impl Tree {
             nodes.push(node);
         }
         // A number that led nowhere before leads nowhere afterwards.
-        let renumber = |id: &mut NodeId| *id = numbers.get(id.0 as usize).copied().flatten().unwrap_or(NodeId(u32::MAX));
+        let renumber =
+            |id: &mut NodeId| *id = numbers.get(id.0 as usize).copied().flatten().unwrap_or(NodeId(u32::MAX));
         nodes.iter_mut().for_each(|node| node.each_id(&mut |id| renumber(id)));
         let kept = self.renumber_storages(&mut nodes);
         let old = |id: &StorageId| self.storage(*id).cloned();
@@ -104,7 +105,8 @@ impl Tree {
 
     /// Gives the nodes the numbers that their storages have when no others are left. Returns the ones they had.
     fn renumber_storages(&self, nodes: &mut [Node]) -> Vec<StorageId> {
-        let mut used: Vec<StorageId> = nodes.iter_mut().filter_map(|node| node.storage_mut().copied()).collect();
+        let mut used: Vec<StorageId> =
+            nodes.iter_mut().filter_map(|node| node.storage_mut().copied()).collect();
         let wholes: Vec<_> =
             used.iter().filter_map(|id| self.storage(*id)?.part_of.map(|(whole, _)| whole)).collect();
         used.extend(wholes);

@@ -92,7 +92,13 @@ struct Comparison<'s> {
 
 impl<'s> Comparison<'s> {
     fn new(one: &'s State<'s>, other: &'s State<'s>) -> Self {
-        Self { one, other, seen: HashSet::new(), containers: Default::default(), storages: Default::default() }
+        Self {
+            one,
+            other,
+            seen: HashSet::new(),
+            containers: Default::default(),
+            storages: Default::default(),
+        }
     }
 
     /// Compares two nodes, and leaves what they hold to be compared.
@@ -177,7 +183,8 @@ impl<'s> Comparison<'s> {
                 for ((name, part), (_, other)) in parts.iter().zip(others) {
                     pairs.push(*part, *other, name);
                 }
-                let names = |parts: &[(&'static str, NodeId)]| parts.iter().map(|part| part.0).collect::<Vec<_>>();
+                let names =
+                    |parts: &[(&'static str, NodeId)]| parts.iter().map(|part| part.0).collect::<Vec<_>>();
                 let same = (layout, names(parts), coalesced) == (other_layout, names(others), other);
                 Ok(differ(!same, "the sparse layouts differ"))
             }
@@ -196,7 +203,8 @@ impl<'s> Comparison<'s> {
 
     /// Compares what two strided tensors see of their storages.
     fn elements(&mut self, a: &Tensor, b: &Tensor) -> Result<Found, Error> {
-        let (Some((storage, offset, strides)), Some((other, other_offset, other_strides))) = (strided(a), strided(b))
+        let (Some((storage, offset, strides)), Some((other, other_offset, other_strides))) =
+            (strided(a), strided(b))
         else {
             return Ok(Some("the layouts differ"));
         };
@@ -245,7 +253,8 @@ impl<'s> Comparison<'s> {
 
     /// Returns whether two storages are each other's only counterpart, and bytes lie as far apart as before.
     fn storages_correspond(&mut self, a: StorageId, b: StorageId, distance: i128) -> bool {
-        let whole = |state: &State<'_>, id| match state.tree().storage(id).and_then(|storage| storage.part_of) {
+        let whole = |state: &State<'_>, id| match state.tree().storage(id).and_then(|storage| storage.part_of)
+        {
             Some((whole, start)) => (whole, i128::from(start)),
             None => (id, 0),
         };

@@ -240,7 +240,9 @@ fn check(value: &Value<'_>, depth: usize) -> Result<(), Error> {
                     Error::usage("a map's key is a list, a map or a tensor: Python has no hash of it")
                 })?;
                 if !keys.insert(spelled) {
-                    return Err(Error::usage("a map has a key twice, as Python compares keys: 1, 1.0 and True are one"));
+                    return Err(Error::usage(
+                        "a map has a key twice, as Python compares keys: 1, 1.0 and True are one",
+                    ));
                 }
                 check(value, depth + 1)?;
             }
@@ -268,4 +270,183 @@ fn spell(key: &Value<'_>, depth: usize) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dtype;
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn view(values: &[f32]) -> TensorView<'static> {
+        TensorView::new(Dtype::F32, [values.len() as u64], floats(values)).unwrap()
+    }
+
+    /// A state with what an optimizer's has: tied tensors, numbers for keys, nesting.
+    fn training() -> State<'static> {
+        let mut state = State::new();
+        state.insert("model.w", view(&[1.0, 2.0])).unwrap();
+        state.alias("model.tied", "model.w").unwrap();
+        let inner = Value::Map(vec![("exp_avg".into(), view(&[0.5]).into()), ("step".into(), 3.into())]);
+        let group = Value::Map(vec![("betas".into(), Value::Tuple(vec![0.9.into(), f64::NAN.into()]))]);
+        let optimizer = Value::Map(vec![
+            ("state".into(), Value::Map(vec![(0.into(), inner)])),
+            ("param_groups".into(), Value::List(vec![group])),
+        ]);
+        state.insert("optimizer", optimizer).unwrap();
+        state.insert("name", "run").unwrap();
+        state
+    }
+
+    #[test]
+    fn what_is_put_in_is_found() {
+        let state = training();
+        let names: Vec<_> = state.tensors().unwrap().iter().map(|tensor| tensor.name().to_owned()).collect();
+        assert_eq!(names, ["model.w", "model.tied", "optimizer.state.0.exp_avg"]);
+        assert_eq!(*state.tensor("optimizer.state.0.exp_avg").unwrap().bytes().unwrap(), floats(&[0.5]));
+        assert_eq!(*state.tensor("model.tied").unwrap().bytes().unwrap(), floats(&[1.0, 2.0]));
+        assert_eq!(state.value("optimizer.state.0.step").and_then(Node::as_i64), Some(3));
+        assert_eq!(state.value("optimizer.param_groups.0.betas.0").and_then(Node::as_f64), Some(0.9));
+        assert_eq!(state.value("name").and_then(Node::as_str), Some("run"));
+        for missing in ["model", "model.w.x", "optimizer.state.1", "optimizer.param_groups.00", "name."] {
+            assert!(state.value(missing).is_none(), "{missing}");
+        }
+        assert!(state.tensor("name").is_none() && state.value("").is_some());
+        assert_eq!(state.len_bytes(), 12);
+    }
+
+    #[test]
+    fn a_replaced_value_keeps_its_place_and_frees_its_storage() {
+        let mut state = training();
+        state.insert("model.w", view(&[9.0])).unwrap();
+        // The tied tensor still needs the storage.
+        assert_eq!(state.tree().storages().len(), 3);
+        state.insert("model.tied", 1).unwrap();
+        assert_eq!(state.tree().storages().len(), 2);
+        assert_eq!(*state.tensor("model.w").unwrap().bytes().unwrap(), floats(&[9.0]));
+        assert_eq!(*state.tensor("optimizer.state.0.exp_avg").unwrap().bytes().unwrap(), floats(&[0.5]));
+        let names: Vec<_> = state.tensors().unwrap().iter().map(|tensor| tensor.name().to_owned()).collect();
+        assert_eq!(names, ["model.w", "optimizer.state.0.exp_avg"]);
+        state.insert("more", view(&[1.0])).unwrap();
+        let keys: std::collections::BTreeSet<_> = state.tree().storages().iter().map(|it| &it.key).collect();
+        assert_eq!(keys.len(), 3);
+    }
+
+    #[test]
+    fn what_python_could_not_hold_is_refused() {
+        let mut state = State::new();
+        let map =
+            |keys: Vec<Value<'static>>| Value::Map(keys.into_iter().map(|key| (key, Value::None)).collect());
+        for keys in [
+            vec![1.into(), true.into()],
+            vec![1.into(), 1.0.into()],
+            vec![0.0.into(), (-0.0).into()],
+            vec!["a".into(), "a".into()],
+            vec![Value::List(vec![])],
+            vec![Value::Tuple(vec![Value::Map(vec![])])],
+        ] {
+            assert_eq!(state.insert("m", map(keys)).unwrap_err().kind(), crate::ErrorKind::Usage);
+        }
+        state
+            .insert("m", map(vec![1.into(), "1".into(), Value::None, Value::Tuple(vec![1.into()])]))
+            .unwrap();
+        let deep = (0..200).fold(Value::None, |inner, _| Value::List(vec![inner]));
+        assert!(state.insert("deep", deep).is_err());
+        assert!(state.alias("x", "m").is_err() && state.alias("x", "nothing").is_err());
+        let mut list = State::from_parts(Tree::new(vec![Node::List(vec![])], vec![], NodeId(0)), vec![]);
+        assert!(list.insert("a", 1).is_err());
+    }
+
+    #[test]
+    fn the_same_states_are_the_same_and_others_are_not() {
+        let state = training();
+        assert_eq!(state.same_as(&training()).unwrap(), None);
+        assert_eq!(state.same_as(&state.clone().pruned(&|_| false)).unwrap(), None);
+        let changes: [(&str, fn(&mut State<'static>)); 6] = [
+            ("model.w", |state| state.insert("model.w", view(&[1.0, -2.0])).unwrap()),
+            ("model.tied", |state| state.insert("model.tied", view(&[1.0, 2.0])).unwrap()),
+            ("name", |state| state.insert("name", "other").unwrap()),
+            ("name", |state| state.insert("name", Value::Bytes(b"run".to_vec())).unwrap()),
+            ("", |state| state.insert("more", 1).unwrap()),
+            ("optimizer", |state| state.insert("optimizer", Value::Map(vec![])).unwrap()),
+        ];
+        for (path, change) in changes {
+            let mut other = training();
+            change(&mut other);
+            for (one, other) in [(&state, &other), (&other, &state)] {
+                let difference = one.same_as(other).unwrap().unwrap();
+                assert!(difference.path == path || path == "model.w", "{difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zero_is_not_a_negative_zero_and_a_number_no_truth_value() {
+        let with = |value: Value<'static>| {
+            let mut state = State::new();
+            state.insert("x", Value::Map(vec![(value, Value::None)])).unwrap();
+            state
+        };
+        let values = [Value::from(0.0), Value::from(-0.0), Value::from(0), Value::from(false)];
+        for (i, one) in values.iter().enumerate() {
+            for (j, other) in values.iter().enumerate() {
+                let difference = with(one.clone()).same_as(&with(other.clone())).unwrap();
+                assert_eq!(difference.is_none(), i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn dropped_values_leave_the_places_of_others() {
+        let state = training();
+        let drop = state.tree().find("optimizer.param_groups.0").unwrap();
+        let tensor = state.tree().find("model.w").unwrap();
+        let pruned = state.pruned(&|id| id == drop || id == tensor);
+        assert_eq!(pruned.value("optimizer.param_groups.0"), Some(&Node::None));
+        assert!(pruned.value("model.w").is_none() && pruned.tensor("model.tied").is_some());
+        assert_eq!(pruned.tree().storages().len(), 2);
+        let pruned = pruned.pruned(&|_| true);
+        assert_eq!((pruned.tree().len(), pruned.tree().storages().len()), (1, 0));
+    }
+
+    #[test]
+    fn sources_that_are_read_piece_by_piece_give_their_elements() {
+        #[derive(Debug)]
+        struct Slow(Vec<u8>);
+        impl Source for Slow {
+            fn len(&self) -> u64 {
+                self.0.len() as u64
+            }
+            fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+                self.0.read_at(buffer, offset)
+            }
+        }
+        let bytes: Vec<u8> = (0..12).collect();
+        let data = Data::new(std::sync::Arc::new(Slow(bytes.clone())));
+        let mut state = State::new();
+        state.insert("w", TensorView::new(Dtype::I16, [2, 3], data).unwrap()).unwrap();
+        assert_eq!(*state.tensor("w").unwrap().bytes().unwrap(), bytes);
+        let id = state.tree.find("w").unwrap();
+        let Some(Node::Tensor(tensor)) = state.tree.node_mut(id) else { panic!("it is a tensor") };
+        tensor.shape = vec![3, 2];
+        let super::super::Body::Strided { strides, .. } = &mut tensor.body else { panic!("it is strided") };
+        *strides = vec![1, 3];
+        let transposed = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11];
+        assert_eq!(*state.tensor("w").unwrap().bytes().unwrap(), transposed);
+    }
+
+    #[test]
+    fn an_expanded_tensor_of_any_size_is_refused() {
+        let mut state = State::new();
+        state.insert("w", view(&[1.0])).unwrap();
+        let id = state.tree.find("w").unwrap();
+        let Some(Node::Tensor(tensor)) = state.tree.node_mut(id) else { panic!("it is a tensor") };
+        tensor.shape = vec![1 << 40];
+        let super::super::Body::Strided { strides, .. } = &mut tensor.body else { panic!("it is strided") };
+        *strides = vec![0];
+        assert!(state.tensor("w").unwrap().bytes().is_err());
+    }
 }

@@ -47,6 +47,11 @@ impl Tree {
         self.nodes.get(id.0 as usize).unwrap_or(&Node::None)
     }
 
+    /// Returns all nodes, in no order that means anything.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     /// Returns a storage.
     pub fn storage(&self, id: StorageId) -> Option<&Storage> {
         self.storages.get(id.0 as usize)

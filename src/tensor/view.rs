@@ -104,7 +104,9 @@ impl<'s> TensorRef<'s> {
             return Err(self.beyond());
         }
         match (data.bytes()?, self.tensor.contiguous_start()) {
-            (Some(whole), Some(start)) => part(whole, start, bytes).map(Cow::Borrowed).ok_or_else(|| self.beyond()),
+            (Some(whole), Some(start)) => {
+                part(whole, start, bytes).map(Cow::Borrowed).ok_or_else(|| self.beyond())
+            }
             (Some(whole), None) => gather(whole, self.tensor).map(Cow::Owned).ok_or_else(|| self.beyond()),
             (None, Some(start)) => {
                 let mut out = self.room(bytes)?;
@@ -121,7 +123,8 @@ impl<'s> TensorRef<'s> {
 
     /// Reserves memory, so that too little of it is an error.
     fn room(&self, bytes: u64) -> Result<Vec<u8>, Error> {
-        let too_large = || Error::usage(format!("tensor '{}': there is no memory for {bytes} bytes", self.name));
+        let too_large =
+            || Error::usage(format!("tensor '{}': there is no memory for {bytes} bytes", self.name));
         let len = usize::try_from(bytes).map_err(|_| too_large())?;
         let mut room = Vec::new();
         room.try_reserve_exact(len).map_err(|_| too_large())?;

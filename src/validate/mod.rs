@@ -39,6 +39,7 @@ pub use batch::Batch;
 pub use discover::{Candidate, Discovery, Look, discover};
 pub use history::{History, PastFailure};
 pub use inspect::inspect;
+pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};
 pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;

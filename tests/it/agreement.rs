@@ -5,9 +5,11 @@
 //! (`tests/python/dump.py`), and ckpt must read the same. Where it doesn't, a table names the files, what
 //! ckpt says instead, and why; an entry that no file needs any more fails the test.
 
-mod corpus;
-mod oracle;
+mod converted;
+pub(crate) mod corpus;
+pub(crate) mod oracle;
 mod peers;
-mod read;
+pub(crate) mod read;
 mod verdicts;
+mod written_torch;
 mod zoo;

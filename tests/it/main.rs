@@ -21,6 +21,8 @@ mod floors;
 #[cfg(test)]
 mod levels;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 #[cfg(feature = "cli")]

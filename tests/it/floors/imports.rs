@@ -177,8 +177,8 @@ fn a_name_of_no_room_is_found() {
 
 #[test]
 fn neighbours_on_one_floor_are_found() {
-    let files = [("src/lib.rs", "mod io; mod tensor;"), ("src/io.rs", "use crate::tensor::State;")];
-    assert_eq!(found(upward, &files), ["`io` (floor 1) imports `tensor::State` (floor 1)"]);
+    let files = [("src/lib.rs", "mod io; mod tensor;"), ("src/tensor.rs", "use crate::io::ReadAt;")];
+    assert_eq!(found(upward, &files), ["`tensor` (floor 1) imports `io::ReadAt` (floor 1)"]);
 }
 
 #[test]

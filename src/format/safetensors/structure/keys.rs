@@ -2,7 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::fault::{Step, damaged, fault, too_complex};
+use crate::record::Code;
 use crate::tensor::{Map, Node, NodeId};
+
+/// A key costs a unit for each so many bytes.
+const BYTES_PER_UNIT: usize = 64;
 
 /// A key of a kind that is compared, as Python compares it: `1`, `True` and `1.0` are one key.
 #[derive(PartialEq, Eq, Hash)]
@@ -21,18 +26,23 @@ enum Key<'a> {
 ///
 /// # Errors
 ///
-/// In words: a key that can't be one, or one that is there twice.
-pub(super) fn check(nodes: &[Node], map: &Map) -> Result<(), String> {
+/// A key can't be one, is there twice, or all keys together cost too much.
+pub(super) fn check(nodes: &[Node], map: &Map, budget: &mut usize) -> Step {
     let mut seen = HashSet::with_capacity(map.entries.len());
     for &(key, _) in &map.entries {
+        *budget = match budget.checked_sub(cost(nodes.get(key.0 as usize))) {
+            Some(left) => left,
+            None => return too_complex("maps share long keys too often"),
+        };
         if key_of(nodes, key)?.is_some_and(|key| !seen.insert(key)) {
-            return Err("a map has a key twice: one reader takes the first, another the last".to_owned());
+            let message = "a map has a key twice: one reader takes the first, another the last";
+            return Err(fault(Code::Ambiguous, message));
         }
     }
     Ok(())
 }
 
-fn key_of(nodes: &[Node], id: NodeId) -> Result<Option<Key<'_>>, String> {
+fn key_of(nodes: &[Node], id: NodeId) -> Step<Option<Key<'_>>> {
     Ok(Some(match nodes.get(id.0 as usize) {
         Some(Node::None) => Key::None,
         Some(Node::Bool(value)) => Key::Int((*value).into()),
@@ -42,10 +52,20 @@ fn key_of(nodes: &[Node], id: NodeId) -> Result<Option<Key<'_>>, String> {
         Some(Node::Text(text)) => Key::Text(text),
         Some(Node::Bytes(bytes)) => Key::Bytes(bytes),
         Some(node @ (Node::List(_) | Node::Set(_) | Node::Map(..) | Node::ByteArray(_) | Node::Array(_))) => {
-            return Err(format!("a {} can't be a key", node.type_name()));
+            return damaged(format_args!("a {} can't be a key", node.type_name()));
         }
         _ => return Ok(None),
     }))
+}
+
+/// What comparing a key costs: it is hashed.
+fn cost(node: Option<&Node>) -> usize {
+    let bytes = match node {
+        Some(Node::Text(text)) => text.len(),
+        Some(Node::Bytes(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    1 + bytes / BYTES_PER_UNIT
 }
 
 /// A float that is an integer equals that integer.

@@ -67,6 +67,8 @@
 //! Names in the file aren't a part of the values: a storage that is read has the header's name as its key.
 
 mod check;
+mod contents;
+mod fault;
 mod flat;
 mod keys;
 mod parse;
@@ -76,7 +78,8 @@ mod tests;
 mod text;
 mod wire;
 
-pub use read::{Contents, read};
+pub use contents::Contents;
+pub use read::read;
 
 pub(super) use check::check_tensor;
 pub(super) use flat::{flat, row_major};

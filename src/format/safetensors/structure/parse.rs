@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::read::Contents;
+use super::Contents;
+use super::fault::{Step, damaged, fault, too_complex};
 use super::wire::{ArrayText, MapText, ObjectText, SparseText, StorageText, Tagged, TensorText, Value};
 use super::{MAX_DEPTH, VERSION, check_tensor, keys, row_major};
 use crate::format::Flaw;
@@ -20,30 +21,26 @@ use crate::tensor::{Tensor, Tree};
 /// has at most 100 MB.
 const MAX_NODES: usize = 50_000_000;
 
+/// What may be spent on comparing keys, for each byte of the structure and in any case: a million maps can
+/// have the same long key.
+const KEYS_PER_BYTE: usize = 8;
+/// See [`KEYS_PER_BYTE`].
+const FREE_KEYS: usize = 1 << 20;
+
 /// The names that the parts of a sparse tensor have.
 const PARTS: [&str; 6] = ["indices", "values", "crow_indices", "col_indices", "ccol_indices", "row_indices"];
-
-/// What a step makes, or why the structure can't be used.
-type Step<T = ()> = Result<T, Box<Finding>>;
 
 /// Reads a structure and holds it against the header's tensors.
 pub(super) fn parse(text: &str, header: &Header) -> Result<Contents, Flaw> {
     let mut builder = Builder {
         header: header.tensors.iter().map(|tensor| (tensor.info.name.as_str(), tensor)).collect(),
+        keys: text.len().saturating_mul(KEYS_PER_BYTE).saturating_add(FREE_KEYS),
         ..Builder::default()
     };
     if let Err(fault) = json::read(text, StructureSeed(&mut builder)) {
         return Err(Flaw::Found(builder.explain(&fault)));
     }
     builder.finish().map_err(Flaw::Found)
-}
-
-fn damaged<T>(message: impl fmt::Display) -> Step<T> {
-    Err(fault(Code::HeaderMalformed, message))
-}
-
-fn fault(code: Code, message: impl fmt::Display) -> Box<Finding> {
-    Box::new(Finding::corrupted(code, Level::Load, format!("the structure is wrong: {message}")))
 }
 
 /// The tree so far.
@@ -59,11 +56,13 @@ struct Builder<'h> {
     nodes: Vec<Node>,
     /// How deep each node's references go.
     depths: Vec<u16>,
+    /// What may still be spent on comparing keys.
+    keys: usize,
     /// Why reading stopped, where that was not the JSON parser's decision.
     stop: Option<Box<Finding>>,
 }
 
-impl Builder<'_> {
+impl<'h> Builder<'h> {
     /// Turns the parser's fault into a finding.
     fn explain(self, fault: &Fault) -> Box<Finding> {
         let place = format!("at byte {} of it", fault.offset);
@@ -88,17 +87,17 @@ impl Builder<'_> {
         Ok(Contents { tree: Tree::new(self.nodes, self.storages, root), ranges: self.ranges })
     }
 
-    fn storage(&mut self, text: StorageText) -> Step {
-        let stored = match &text.tensor {
-            None => None,
-            Some(name) => match self.header.remove(name.as_str()) {
-                Some(stored) => Some(stored),
-                None => {
-                    let name = quoted(name);
-                    return damaged(format_args!("the tensor {name} isn't there, or is two storages"));
-                }
-            },
+    /// Takes a tensor of the header for a storage.
+    fn claim(&mut self, name: &str) -> Step<&'h Stored> {
+        let Some(stored) = self.header.remove(name) else {
+            let name = quoted(name);
+            return damaged(format_args!("the tensor {name} isn't there, or is two storages"));
         };
+        Ok(stored)
+    }
+
+    fn storage(&mut self, text: StorageText) -> Step {
+        let stored = text.tensor.as_deref().map(|name| self.claim(name)).transpose()?;
         let own_bytes = stored.map(|stored| stored.info.bytes);
         let Some(bytes) = text.bytes.or(own_bytes) else { return damaged("a storage has no length") };
         let range = match (stored, text.part_of) {
@@ -140,10 +139,9 @@ impl Builder<'_> {
 
     fn value(&mut self, value: Value) -> Step {
         if self.nodes.len() == MAX_NODES {
-            let message = format!("the structure has more than {MAX_NODES} values");
-            return Err(Box::new(Finding::incompatible(Code::TooComplex, Level::Load, message)));
+            return too_complex(format_args!("more than {MAX_NODES} values"));
         }
-        let mut depth = Depth { depths: &self.depths, deepest: 0 };
+        let mut depth = Depth { depths: &self.depths, deepest: 0, keys: &mut self.keys };
         let node = match value {
             Value::None => Node::None,
             Value::Bool(value) => Node::Bool(value),
@@ -160,8 +158,7 @@ impl Builder<'_> {
         };
         let depth = depth.deepest;
         if usize::from(depth) > MAX_DEPTH {
-            let message = format!("values are nested more than {MAX_DEPTH} deep");
-            return Err(Box::new(Finding::incompatible(Code::TooComplex, Level::Load, message)));
+            return too_complex(format_args!("values are nested more than {MAX_DEPTH} deep"));
         }
         self.nodes.push(node);
         self.depths.push(depth);
@@ -179,6 +176,7 @@ impl Builder<'_> {
 struct Depth<'a> {
     depths: &'a [u16],
     deepest: u16,
+    keys: &'a mut usize,
 }
 
 impl Depth<'_> {
@@ -248,7 +246,7 @@ fn map(kind: MapKind, text: &MapText, depth: &mut Depth<'_>, nodes: &[Node]) -> 
         return Ok(Node::Map(kind, None));
     }
     let map = Map { entries: depth.pairs(&text.entries)?, attributes: depth.some(text.attributes)? };
-    keys::check(nodes, &map).map_err(|message| fault(Code::Ambiguous, message))?;
+    keys::check(nodes, &map, depth.keys)?;
     Ok(Node::Map(kind, Some(Box::new(map))))
 }
 

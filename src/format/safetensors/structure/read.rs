@@ -1,23 +1,10 @@
-use std::ops::Range;
-
-use super::STRUCTURE_KEY;
 use super::flat::flat;
 use super::parse::parse;
+use super::{Contents, STRUCTURE_KEY};
 use crate::format::Flaw;
 use crate::format::safetensors::Header;
 use crate::record::{Code, Finding, Level};
 use crate::tensor::{NodeId, Tree};
-
-/// What a safetensors file holds, and where.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Contents {
-    /// The values.
-    pub tree: Tree,
-    /// Where each storage's bytes lie, counted from the file's start, in the order of the tree's storages.
-    /// `None` for a storage without bytes, as of a meta tensor; a storage that is a part lies inside another.
-    pub ranges: Vec<Option<Range<u64>>>,
-}
 
 /// Makes the values of a header: as the structure says, or, where there is none, a flat dict of the header's
 /// tensors in the order of their data.

@@ -68,7 +68,7 @@ fn contradictions_are_damage() {
         (r#"{"integer":"AQ=="}"#.into(), Code::HeaderMalformed),
         (r#"1,true,{"dict":{"entries":[[0,0],[1,0]]}}"#.into(), Code::Ambiguous),
         (r#""a","a",{"dict":{"entries":[[0,0],[1,0]]}}"#.into(), Code::Ambiguous),
-        (r#"{"list":[]},{"dict":{"entries":[[0,0]]}}"#.into(), Code::Ambiguous),
+        (r#"{"list":[]},{"dict":{"entries":[[0,0]]}}"#.into(), Code::HeaderMalformed),
     ] {
         let finding = finding(&with(&nodes));
         assert_eq!(
@@ -126,6 +126,14 @@ fn what_is_no_structure_is_named() {
         let finding = finding(text);
         assert_eq!((finding.verdict, finding.code), (verdict, code), "{text:.80}: {}", finding.message);
     }
+}
+
+/// A long key in many maps: each would hash it.
+#[test]
+fn long_keys_cost() {
+    let maps = r#",{"dict":{"entries":[[0,0]]}}"#.repeat(20_000);
+    let finding = finding(&with(&format!("\"{}\"{maps}", "k".repeat(1_000_000))));
+    assert_eq!(finding.code, Code::TooComplex);
 }
 
 #[test]

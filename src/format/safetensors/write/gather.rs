@@ -102,15 +102,14 @@ impl<'s> Gather<'s> {
     /// Returns the bytes of the span, read once for all that ask meanwhile.
     fn hold(&self, asked: u64) -> Result<Arc<Vec<u8>>, Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let span = match held.0.take() {
-            Some(span) => span,
-            None => {
-                let length = usize::try_from(self.span)
-                    .map_err(|_| Error::usage("a tensor is larger than this machine's memory"))?;
-                let mut span = vec![0; length];
-                self.data.read_at(&mut span, self.start)?;
-                Arc::new(span)
-            }
+        let span = if let Some(span) = held.0.take() {
+            span
+        } else {
+            let length = usize::try_from(self.span)
+                .map_err(|_| Error::usage("a tensor is larger than this machine's memory"))?;
+            let mut span = vec![0; length];
+            self.data.read_at(&mut span, self.start)?;
+            Arc::new(span)
         };
         held.1 = held.1.saturating_add(asked);
         if held.1 < self.len {

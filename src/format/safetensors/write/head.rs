@@ -133,10 +133,10 @@ fn rest(tensors: &[&TensorInfo], structure: Option<&str>, options: &EncodeOption
     let format = options.metadata.get("format").map_or("pt", String::as_str);
     let mut rest = format!("\",\"format\":{}", json(format));
     if let Some(structure) = structure {
-        rest += &format!(",\"{STRUCTURE_KEY}\":{}", json(structure));
+        push(&mut rest, STRUCTURE_KEY, structure);
     }
     for (key, value) in options.metadata.iter().filter(|(key, _)| *key != "format") {
-        rest += &format!(",{}:{}", json(key), json(value));
+        push(&mut rest, key, value);
     }
     rest.push('}');
     let mut end = 0_u64;
@@ -146,10 +146,18 @@ fn rest(tensors: &[&TensorInfo], structure: Option<&str>, options: &EncodeOption
         end = next.ok_or_else(|| Error::usage("a safetensors file can't hold 2^63 bytes"))?;
         let dtype = info.dtype.safetensors_name().unwrap_or("U8");
         let entry = Entry { dtype, shape: &info.shape, data_offsets: [start, end] };
-        rest += &format!(",{}:{}", json(&info.name), json(&entry));
+        push(&mut rest, &info.name, &entry);
     }
     rest.push('}');
     Ok(rest)
+}
+
+/// Appends a field of an object.
+fn push<T: Serialize + ?Sized>(text: &mut String, key: &str, value: &T) {
+    text.push(',');
+    text.push_str(&json(key));
+    text.push(':');
+    text.push_str(&json(value));
 }
 
 /// Texts and numbers can't fail to be JSON.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | the length of the header |
 //! | `{"__metadata__":{"ckpt.proof":"` | always these, so that the proof stands at a constant place |
-//! | the proof | one line: see [`Proof`] |
+//! | the proof | one line: see [`Proof`](crate::record::Proof) |
 //! | the rest of the metadata | `format`, `ckpt.structure` where it is needed, the caller's own |
 //! | the tensors | in the order of their data |
 //! | spaces | up to a multiple of 4,096 |
@@ -66,8 +66,8 @@ pub fn encode<'s>(state: &'s State<'_>, options: &EncodeOptions) -> Result<Safet
         let sizes = other.info.dtype.bits().cmp(&one.info.dtype.bits());
         sizes.then_with(|| one.info.name.cmp(&other.info.name))
     });
-    let plain = flat(stored.iter().map(|stored| &stored.info));
-    let structure = (plain.0 != nodes || plain.1 != storages).then(|| text(&nodes, &storages, &infos));
+    let (bare, owned) = flat(stored.iter().map(|stored| &stored.info));
+    let structure = (bare != nodes || owned != storages).then(|| text(&nodes, &storages, &infos));
     let in_order: Vec<&TensorInfo> = stored.iter().map(|stored| &stored.info).collect();
     let head = HeadPlan::new(&in_order, structure.as_deref(), options)?;
     let ranges = head.data();

@@ -97,7 +97,9 @@ impl TorchEncoding<'_> {
         for (slot, digest) in slots.zip(digests) {
             let Slot::Data { record, .. } = slot else { continue };
             blocks.extend(&digest.blocks);
-            if let (Some(checksum), Some(crc32)) = (checksums.get_mut(*record), digest.crc32) {
+            let is_known = self.records.get(*record).is_some_and(|(_, crc32)| crc32.is_some());
+            if let (false, Some(checksum), Some(crc32)) = (is_known, checksums.get_mut(*record), digest.crc32)
+            {
                 *checksum = crc32.value();
             }
         }

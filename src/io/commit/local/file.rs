@@ -60,7 +60,7 @@ impl LocalFile {
             file,
             direct: OnceLock::new(),
             direct_refused: AtomicBool::new(false),
-            write_back: WriteBack::default(),
+            write_back: WriteBack::new(),
             is_lost: AtomicBool::new(false),
         }
     }
@@ -221,6 +221,7 @@ fn set_permissions(file: &File, like: &Stat) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
 fn set_permissions(_file: &File, _like: &Stat) -> io::Result<()> {
     Ok(())
 }
@@ -237,6 +238,7 @@ fn close(file: File) -> io::Result<()> {
 
 /// Closes a file. The standard library doesn't tell whether that failed.
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
 fn close(file: File) -> io::Result<()> {
     drop(file);
     Ok(())

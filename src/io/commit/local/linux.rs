@@ -144,7 +144,7 @@ pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
 }
 
 /// Keeps what waits in the page cache small, so that the device works from the beginning.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct WriteBack {
     state: Mutex<Dirty>,
 }
@@ -170,6 +170,11 @@ struct Due {
 }
 
 impl WriteBack {
+    /// Of a file that nothing was written to.
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default() }
+    }
+
     /// Takes note of a write through the page cache, and waits when too much of it isn't on the device.
     pub(super) fn wrote(&self, file: &File, offset: u64, len: usize) -> io::Result<()> {
         let due = self.state.lock().unwrap_or_else(PoisonError::into_inner).wrote(offset, len as u64);
@@ -249,9 +254,8 @@ mod tests {
     #[test]
     fn much_is_written_through_the_page_cache() {
         let file = tempfile::tempfile().unwrap();
-        let write_back = WriteBack::default();
-        let bytes: Vec<u8> =
-            (0..3 * MIB as u32).map(|i| i.wrapping_mul(0x9E37_79B1).to_le_bytes()[3]).collect();
+        let write_back = WriteBack::new();
+        let bytes: Vec<u8> = (0..3_u32 << 20).map(|i| i.wrapping_mul(0x9E37_79B1).to_le_bytes()[3]).collect();
         for i in 0..50 {
             write_all_at(&file, &bytes, i * bytes.len() as u64).unwrap();
             write_back.wrote(&file, i * bytes.len() as u64, bytes.len()).unwrap();

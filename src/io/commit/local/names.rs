@@ -56,6 +56,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// What tells one file from all others that are there: the numbers of device and inode. `None` where the
 /// system has none.
 #[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have none")]
 pub(super) fn identity(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     Some((metadata.dev(), metadata.ino()))

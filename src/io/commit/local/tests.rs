@@ -97,8 +97,9 @@ fn what_was_synced_is_read_back() {
 #[cfg(target_os = "linux")]
 fn is_cached(path: &Path) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    let slice = &mut [io::IoSliceMut::new(&mut [0])];
-    preadv2(File::open(path).unwrap(), slice, 0, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
+    let mut byte = [0];
+    preadv2(File::open(path).unwrap(), &mut [io::IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT)
+        != Err(Errno::AGAIN)
 }
 
 #[cfg(target_os = "linux")]

@@ -107,8 +107,12 @@ impl<'a> Writer<'a> {
             return self.recall(entry);
         }
         let node = self.tree.node(id);
-        let is_smaller_than_a_reference = matches!(node, Node::None | Node::Bool(_) | Node::Int(_));
-        if self.survey.is_shared(id) && !is_smaller_than_a_reference {
+        // These take no more than a reference, or are one already.
+        let is_short = matches!(
+            node,
+            Node::None | Node::Bool(_) | Node::Int(_) | Node::Dtype(_) | Node::QScheme(_) | Node::Global(_)
+        );
+        if self.survey.is_shared(id) && !is_short {
             self.todo.push(Step::Remember(id));
         }
         if !self.plain(node) {

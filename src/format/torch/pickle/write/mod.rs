@@ -45,8 +45,8 @@ pub(crate) struct Written {
 /// documentation. The error names the keys that lead to it, and its type.
 pub(crate) fn write(tree: &Tree) -> Result<Written, Error> {
     let whole = |why: String| Refusal::whole(why).error(tree);
-    tree.walk(|_| {}).map_err(|error| whole(error.to_string()))?;
     let survey = Survey::of(tree).map_err(|refusal| refusal.error(tree))?;
+    tree.walk(|_| {}).map_err(|error| whole(error.to_string()))?;
     let bytes = emit::emit(tree, &survey);
     check(&bytes, &survey).map_err(whole)?;
     Ok(Written { bytes, storages: survey.storages.into_planned() })

@@ -29,14 +29,14 @@ impl Refusal {
         };
         let mut nearest: Option<(usize, String)> = None;
         // A walk that ends early was on its way to the value: what it passed is enough.
-        drop(tree.walk(|leaf| {
+        let _early = tree.walk(|leaf| {
             let place = self.places.iter().rposition(|place| *place == leaf.id);
             if let Some(place) = place
                 && nearest.as_ref().is_none_or(|(other, _)| place > *other)
             {
                 nearest = Some((place, leaf.path.escape_debug().to_string()));
             }
-        }));
+        });
         let (place, path) = nearest.unwrap_or_default();
         let kind = tree.node(last).type_name().escape_debug().to_string();
         let inside = if place + 1 == self.places.len() { "" } else { "a value inside of " };

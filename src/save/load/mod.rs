@@ -1,0 +1,120 @@
+//! One checkpoint back in.
+//!
+//! The structure is read first (`structure`), what is asked of it is held against it (`select`), and only then
+//! is any tensor read: into memory (`eager`), at the first look (`mapped`), or into tensors that are there
+//! already (`into`). Each byte is held against its checksum in the pass that reads it (`checks`).
+
+mod checks;
+mod convert;
+mod eager;
+mod faults;
+mod into;
+mod mapped;
+mod options;
+mod select;
+mod structure;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::io::{FileSource, Mapping};
+use crate::tensor::{Data, Node, NodeId, State, StorageId, Tree};
+use eager::Reading;
+use select::Listing;
+use structure::Structure;
+
+pub use into::{Target, load_into};
+pub use options::{Access, LoadOptions};
+
+/// Loads a checkpoint: a safetensors file, or one that `torch.save` wrote.
+///
+/// Nothing of it is executed. What carries a checksum is held against it while it is read: the blocks of a
+/// proof, or the CRC-32 of an archive's records. With [`Access::Mapped`] that is when a tensor is first looked
+/// at. Other formats have no checksums, and damage in them can't be seen.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("model.safetensors");
+/// # let file = b"\x3a\0\0\0\0\0\0\0{\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}  \0\0\0\0\0\0\x80\x3f";
+/// # std::fs::write(&path, file)?;
+/// use ckpt::{LoadOptions, load};
+///
+/// let options = LoadOptions::default().with_required("w:f32[2,*]".parse()?);
+/// let state = load(&path, &options)?;
+/// let weight = state.tensor("w").ok_or_else(|| ckpt::Error::usage("no weight"))?;
+/// assert_eq!(*weight.bytes()?, [0, 0, 0, 0, 0, 0, 128, 63]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The file can't be read; it is damaged, or of no use here
+/// ([`ErrorKind::Corrupted`](crate::ErrorKind), [`ErrorKind::Incompatible`](crate::ErrorKind)), and
+/// [`Error::finding`] says what and where; or it hasn't what the options require.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<State<'static>, Error> {
+    let opened = Opened::open(path, options)?;
+    let unselected = opened.listing.unselected(options);
+    let Opened { source, mut structure, listing } = opened;
+    let is_mapped = match options.access {
+        Access::Mapped => true,
+        Access::Eager => false,
+        Access::Auto => Mapping::is_fast_and_safe(&source),
+    };
+    let names = listing.names(&structure.tree);
+    let wanted = wanted(&structure.tree, &unselected);
+    let reading = Reading { path, source: &source, structure: &structure, names: &names, options };
+    let data = if is_mapped { mapped::map(&reading, &source, &wanted)? } else { reading.read(&wanted)? };
+    let mut by_id: HashMap<StorageId, Data<'static>> = wanted.into_iter().zip(data).collect();
+    let count = u32::try_from(structure.places.len()).unwrap_or(u32::MAX);
+    let all =
+        (0..count).map(|number| by_id.remove(&StorageId(number)).unwrap_or_else(|| Data::from(Vec::new())));
+    let tree = std::mem::replace(&mut structure.tree, Tree::new(Vec::new(), Vec::new(), NodeId(0)));
+    let state = State::from_parts(tree, all.collect());
+    Ok(if unselected.is_empty() { state } else { state.pruned(&|id| unselected.contains(&id)) })
+}
+
+/// Returns the storages of what is left when some tensors aren't loaded.
+fn wanted(tree: &Tree, unselected: &HashSet<NodeId>) -> Vec<StorageId> {
+    let all = || (0..u32::try_from(tree.storages().len()).unwrap_or(u32::MAX)).map(StorageId).collect();
+    if unselected.is_empty() { all() } else { tree.pruned(&|id| unselected.contains(&id)).1 }
+}
+
+/// A checkpoint that has all that is required of it, and of which no tensor was read.
+struct Opened {
+    source: Arc<FileSource>,
+    structure: Structure,
+    listing: Listing,
+}
+
+impl Opened {
+    fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        refuse_several(path)?;
+        let source = FileSource::open(path).map_err(|error| Error::io(path, "read it", error))?;
+        let structure = Structure::read(path, &source, options)?;
+        let listing = Listing::of(path, &structure.tree)?;
+        listing.check(path, &structure.tree, options)?;
+        Ok(Self { source: Arc::new(source), structure, listing })
+    }
+
+    /// Returns a tensor by its number.
+    fn tensor(&self, id: NodeId) -> Option<&crate::tensor::Tensor> {
+        if let Node::Tensor(tensor) = self.structure.tree.node(id) { Some(tensor) } else { None }
+    }
+}
+
+/// Refuses a checkpoint of several files: which states they make is for who knows them to say.
+fn refuse_several(path: &Path) -> Result<(), Error> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let what = if path.is_dir() {
+        "it is a directory: load the files in it one by one"
+    } else if name.ends_with(".index.json") {
+        "it is the index of a checkpoint of several files: load the shards that it names one by one"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(what).at(path))
+}

@@ -1,0 +1,96 @@
+use crate::format::torch::ReadOptions;
+use crate::validate::{ProgressSink, Requirement};
+
+/// Where the bytes of tensors are once a checkpoint is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// Mapped where that is fast and safe (see [`Mapping::is_fast_and_safe`](crate::io::Mapping)), read
+    /// elsewhere: on network file systems, and on those that aren't known.
+    #[default]
+    Auto,
+    /// Read into memory, and checked on the way. The file can do what it likes afterwards.
+    Eager,
+    /// Left in the file until they are looked at, and checked then. Who cuts the file **in place** while it is
+    /// mapped ends the process with `SIGBUS`; a file that is replaced, as ckpt does, stays readable.
+    Mapped,
+}
+
+/// What [`load`](super::load) is to read, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Where the bytes of tensors are afterwards.
+    pub access: Access,
+    /// The tensors to load, by name or pattern; all where there are none. Others are left out of the state;
+    /// plain values stay. Each is also required.
+    pub tensors: Vec<Requirement>,
+    /// The keys that the checkpoint must have. They are looked at before any tensor is read.
+    pub require: Vec<Requirement>,
+    /// Whether bytes that have a checksum are held against it. Default: true.
+    pub verify: bool,
+    /// Globals accepted in a pickle by name (`module.name`), as data. Nothing is executed.
+    pub allowed_globals: Vec<String>,
+    /// The number of threads that read. Default: one per core, at least 4 and at most 8: they wait for the
+    /// device most of the time.
+    pub threads: usize,
+    /// Hears of every byte that was read.
+    pub progress: Option<ProgressSink>,
+}
+
+impl Default for LoadOptions {
+    /// Loads all tensors, checks what can be checked, and allows no names.
+    fn default() -> Self {
+        Self {
+            access: Access::Auto,
+            tensors: Vec::new(),
+            require: Vec::new(),
+            verify: true,
+            allowed_globals: Vec::new(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).clamp(4, 8),
+            progress: None,
+        }
+    }
+}
+
+impl LoadOptions {
+    /// Sets where the bytes of tensors are afterwards.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Adds tensors to load.
+    #[must_use]
+    pub fn with_tensors(mut self, tensors: Requirement) -> Self {
+        self.tensors.push(tensors);
+        self
+    }
+
+    /// Adds a key that the checkpoint must have.
+    #[must_use]
+    pub fn with_required(mut self, key: Requirement) -> Self {
+        self.require.push(key);
+        self
+    }
+
+    /// Sets whether bytes are held against their checksums.
+    #[must_use]
+    pub fn with_verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Sets the number of threads. 0 counts as 1.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Returns how PyTorch files are to be read.
+    pub(super) fn read_options(&self) -> ReadOptions {
+        ReadOptions::default().with_allowed_globals(self.allowed_globals.iter().cloned())
+    }
+}

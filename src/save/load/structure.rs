@@ -1,0 +1,190 @@
+//! What a file holds, before any tensor is read.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use super::LoadOptions;
+use crate::Error;
+use crate::format::safetensors::{self, Header};
+use crate::format::torch::archive::TorchArchive;
+use crate::format::torch::{Checkpoint, StorageData, legacy};
+use crate::format::zip::Entry;
+use crate::format::{Flaw, Proven, detect};
+use crate::io::FileSource;
+use crate::record::{Code, Finding, FormatKind, Level};
+use crate::tensor::{Map, MapKind, Node, NodeId, Storage, StorageId, Tensor, Tree};
+
+/// A checkpoint whose structure was read, with where its bytes are.
+pub(super) struct Structure {
+    pub(super) tree: Tree,
+    /// Where each of the tree's storages lies, in the same order.
+    pub(super) places: Vec<Place>,
+    /// Whether the bytes of numbers have to be turned.
+    pub(super) big_endian: bool,
+    /// The proof that the file carries, where it is to be held against the file.
+    pub(super) proof: Option<Proven>,
+}
+
+/// Where a storage's bytes are.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In the file, as they are.
+    At(Range<u64>, Record),
+    /// In the file, deflated.
+    Deflated(Box<Entry>),
+    /// Nowhere: a meta tensor has none.
+    Nowhere,
+}
+
+/// The record of an archive that a storage is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    /// Its name; none in other formats.
+    pub(super) name: Option<String>,
+    /// Its checksum, where it has one.
+    pub(super) crc32: Option<u32>,
+}
+
+impl Structure {
+    /// Reads the structure of a file: at the cost of its header. Nothing of it is executed.
+    pub(super) fn read(path: &Path, source: &FileSource, options: &LoadOptions) -> Result<Self, Error> {
+        let structure =
+            Self::read_any(path, source, options).map_err(|flaw| super::faults::flaw(path, flaw))?;
+        if structure.proof.as_ref().is_some_and(|proof| !proof.is_head_intact()) {
+            let message = "the head hasn't the digest that its proof names: names, shapes, or the proof itself are damaged";
+            let finding = Finding::corrupted(Code::ChecksumMismatch, Level::Container, message);
+            return Err(Error::found(path, finding));
+        }
+        Ok(structure)
+    }
+
+    fn read_any(path: &Path, source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
+        let kind = detect(source)?;
+        let named_safetensors =
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        match kind {
+            FormatKind::Safetensors => Self::of_safetensors(source, options),
+            FormatKind::Unknown if named_safetensors => Self::of_safetensors(source, options),
+            FormatKind::Zip => Self::of_archive(source, options),
+            FormatKind::TorchLegacy => {
+                let checkpoint = legacy::read(source, &options.read_options())?;
+                Self::of_checkpoint(checkpoint, &HashMap::new(), None)
+            }
+            FormatKind::Empty => {
+                let message = "the file is empty: it was created, and nothing was written or kept";
+                Err(Finding::corrupted(Code::Empty, Level::Size, message).into())
+            }
+            FormatKind::Zeros => {
+                let message =
+                    "the file is zero at its beginning and at its end: it was never written back to the disk";
+                Err(Finding::corrupted(Code::AllZero, Level::Container, message).into())
+            }
+            other => Err(foreign(other).into()),
+        }
+    }
+
+    fn of_safetensors(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
+        let header = safetensors::read_header(source)?;
+        let proof = if options.verify { safetensors::read_proof(source, &header)? } else { None };
+        let (tree, ranges) = safetensors_tree(header);
+        let place = |range| Place::At(range, Record::default());
+        Ok(Self { tree, places: ranges.into_iter().map(place).collect(), big_endian: false, proof })
+    }
+
+    fn of_archive(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
+        let archive = TorchArchive::open(source)?;
+        if archive.kind != FormatKind::TorchZip {
+            return Err(foreign(archive.kind).into());
+        }
+        let proof = if options.verify { archive.read_proof(source)? } else { None };
+        let (checkpoint, findings) = archive.read(source, &options.read_options())?;
+        if let Some(finding) = findings.into_iter().find(Finding::is_failure) {
+            return Err(finding.into());
+        }
+        let entries = &archive.archive.entries;
+        let records = entries.iter().map(|entry| (entry.data.start, entry)).collect();
+        Self::of_checkpoint(checkpoint, &records, proof)
+    }
+
+    /// Takes up a PyTorch checkpoint. `records` are the archive's, by where their data begins.
+    fn of_checkpoint(
+        checkpoint: Checkpoint,
+        records: &HashMap<u64, &Entry>,
+        proof: Option<Proven>,
+    ) -> Result<Self, Flaw> {
+        if let Some(finding) = checkpoint.findings.into_iter().find(Finding::is_failure) {
+            return Err(finding.into());
+        }
+        let places = checkpoint.data.iter().zip(checkpoint.tree.storages());
+        let places = places.map(|(data, storage)| place(data, storage, &checkpoint.data, records)).collect();
+        Ok(Self { tree: checkpoint.tree, places, big_endian: checkpoint.big_endian, proof })
+    }
+
+    /// Returns where a storage lies.
+    pub(super) fn place(&self, id: StorageId) -> &Place {
+        self.places.get(id.0 as usize).unwrap_or(&Place::Nowhere)
+    }
+}
+
+/// Finds where a storage's bytes are: those of a part are within those of the whole, which has no checksum in
+/// the format that has parts.
+fn place(
+    data: &StorageData,
+    storage: &Storage,
+    all: &[StorageData],
+    records: &HashMap<u64, &Entry>,
+) -> Place {
+    match data {
+        StorageData::At(range) => {
+            let entry = records.get(&range.start).filter(|entry| entry.data == *range);
+            let record = entry.map(|entry| Record { name: Some(entry.name.clone()), crc32: entry.crc32 });
+            Place::At(range.clone(), record.unwrap_or_default())
+        }
+        StorageData::Deflated(entry) => Place::Deflated(entry.clone()),
+        StorageData::PartOf(whole, start) => match all.get(whole.0 as usize) {
+            Some(StorageData::At(range)) => {
+                let start = range.start.saturating_add(*start).min(range.end);
+                let end = start.saturating_add(storage.bytes).min(range.end);
+                Place::At(start..end, Record::default())
+            }
+            _ => Place::Nowhere,
+        },
+        StorageData::Missing => Place::Nowhere,
+    }
+}
+
+/// Makes the tree of a file: a flat map, each tensor with a storage of its own. Returns where each lies.
+fn safetensors_tree(header: Header) -> (Tree, Vec<Range<u64>>) {
+    let mut tree = Tree::new(vec![Node::None], Vec::new(), NodeId(0));
+    let mut entries = Vec::with_capacity(header.tensors.len());
+    let mut ranges = Vec::with_capacity(header.tensors.len());
+    for safetensors::Tensor { info, start, end } in header.tensors {
+        let key = tree.push(Node::Text(info.name.as_str().into()));
+        let (key_of_storage, bytes) = (ranges.len().to_string(), end - start);
+        let device = "cpu".to_owned();
+        let storage = tree.push_storage(Storage {
+            key: key_of_storage,
+            dtype: Some(info.dtype),
+            bytes,
+            device,
+            part_of: None,
+        });
+        let tensor = storage.map(|storage| Tensor::contiguous(info.dtype, info.shape, storage));
+        let node = tensor.and_then(|tensor| tree.push(Node::Tensor(Box::new(tensor))));
+        // A header has at most some million tensors, so that there is a number for each.
+        entries.extend(key.zip(node));
+        ranges.push(start..end);
+    }
+    if let Some(root) = tree.node_mut(NodeId(0)) {
+        let map = (!entries.is_empty()).then(|| Box::new(Map { entries, attributes: None }));
+        *root = Node::Map(MapKind::Dict, map);
+    }
+    (tree, ranges)
+}
+
+/// The finding for what is recognised, and is no checkpoint that can be loaded.
+fn foreign(kind: FormatKind) -> Finding {
+    let message = format!("the content is {}: no checkpoint that can be loaded", kind.describe());
+    Finding::incompatible(Code::ForeignFormat, Level::Container, message)
+}
