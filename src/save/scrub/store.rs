@@ -107,7 +107,7 @@ mod tests {
         let path = directory.path().join("memory.json");
         let written = |key: &str| fs::read_to_string(&path).is_ok_and(|text| text.contains(key));
         let mut store = Store::open(path.clone()).unwrap();
-        let mut add = |store: &mut Store, key: &str| {
+        let add = |store: &mut Store, key: &str| {
             store.memory.set(key.to_owned(), entry("1", Some(1)));
             store.touch();
         };
