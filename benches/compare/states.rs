@@ -28,7 +28,7 @@ pub(super) fn make(name: &str) -> Result<State<'static>, Box<dyn Error>> {
     for (name, dtype, shape) in list(name)? {
         let count: u64 = shape.iter().product();
         let bytes = random.bytes(usize::try_from(count * dtype.bits() / 8)?);
-        state.insert(name, TensorView::new(dtype, shape, bytes)?);
+        state.insert(name, TensorView::new(dtype, shape, bytes)?)?;
     }
     Ok(state)
 }

@@ -73,5 +73,5 @@ pub fn encode<'s>(
     if flavour == Flavour::Flat {
         flat::check_storages(&pickle.storages)?;
     }
-    plan::plan(state, options, pickle)
+    plan::plan(state, options, &pickle)
 }
