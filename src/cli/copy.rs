@@ -21,7 +21,7 @@ pub(super) fn run(args: &CopyArgs) -> Result<Outcome, Stop> {
     };
     // Each byte is read to be verified, written, and read back.
     let passes = if args.skip_checkpoint_validation { 2 } else { 3 };
-    let progress = Progress::over_bytes(copying.bytes().saturating_mul(passes), &args.output);
+    let progress = Progress::over_bytes(copying.bytes().saturating_mul(passes), args.output);
     options.verify.progress = progress.sink();
     options.progress = progress.sink();
     let copying = copying.verify(&options);

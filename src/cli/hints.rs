@@ -111,7 +111,8 @@ pub(super) fn for_refusal(code: Code) -> &'static str {
         }
         Code::Missing => "nothing was copied: check the path",
         _ => {
-            "nothing was copied: damaged bytes are no better in another place; restore the file, or take out what              is left of it with `ckpt salvage`"
+            "nothing was copied: damaged bytes are no better in another place; restore the file, or take out what \
+             is left of it with `ckpt salvage`"
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Shows a bar over this many bytes, if there is someone to see it.
-    pub(super) fn over_bytes(bytes: u64, output: &OutputArgs) -> Self {
+    pub(super) fn over_bytes(bytes: u64, output: OutputArgs) -> Self {
         let is_shown = bytes > 0 && !output.quiet && !output.no_progress && std::io::stderr().is_terminal();
         let is_interleaved = std::io::stdout().is_terminal();
         Self { bar: is_shown.then(|| bar(bytes, true)), is_by_bytes: true, is_interleaved, failures: 0 }

@@ -23,7 +23,7 @@ pub(super) fn run(args: &ScrubArgs) -> Result<Outcome, Stop> {
         }
         Err(error) => return Err(error.into()),
     };
-    let mut progress = Progress::over_bytes(scrub.bytes_due(), &args.output);
+    let mut progress = Progress::over_bytes(scrub.bytes_due(), args.output);
     let mut scrub = scrub.with_progress(progress.sink());
     let mut sink = Sink::open(args);
     for report in &mut scrub {

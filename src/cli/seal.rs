@@ -41,7 +41,7 @@ fn seal_all(args: &SealArgs, candidates: &[Candidate], output: &mut Output) -> R
     let mut counts = Counts::default();
     let bytes = candidates.iter().fold(0_u64, |sum, candidate| sum.saturating_add(candidate.bytes));
     // Each byte is read to be verified, and to be digested.
-    let mut progress = Progress::over_bytes(bytes.saturating_mul(2), &args.output);
+    let mut progress = Progress::over_bytes(bytes.saturating_mul(2), args.output);
     let mut options = SealOptions::default().with_verify(args.check.options());
     options.algorithm = args.algorithm.unwrap_or_default();
     options.renew = args.renew;

@@ -8,6 +8,7 @@ use crate::record::{Level, TensorInfo};
 /// What [`verify`](super::verify) is to check.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct VerifyOptions {
     /// The deepest level to check. Default: [`Level::Load`], or [`Level::Keys`] where
     /// `requirements` or `like` ask for keys.
@@ -64,6 +65,13 @@ impl VerifyOptions {
     #[must_use]
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
+        self
+    }
+
+    /// Leaves the contents unread: presence, size, completion marker only.
+    #[must_use]
+    pub fn without_contents(mut self) -> Self {
+        self.skip_contents = true;
         self
     }
 

@@ -12,7 +12,16 @@ use crate::record::{BLOCK_BYTES, Code, CopiedFile, Finding, Level, Seal, SealDig
 use crate::save::companions::read_seal;
 use crate::tensor::Source;
 
-/// Copies one file, with its marker and its seal. `is_unchanged` is asked when all bytes are copied.
+/// Copies one file, with its marker and its seal: written and synced under a temporary name, read back, and only
+/// then renamed.
+///
+/// `is_unchanged` is asked when all bytes are copied, whether the source as a whole is still the one that was
+/// verified; the file itself is looked at here.
+///
+/// # Errors
+///
+/// The file can't be read, written, or read back; it changed meanwhile; its seal is of other bytes. Nothing of
+/// the copy is left then.
 pub(super) fn copy(
     disk: &dyn Disk,
     (from, to): (&Path, &Path),
@@ -54,7 +63,8 @@ fn algorithm(seal: Option<&(Vec<u8>, Seal)>) -> Algorithm {
         .map_or_else(Algorithm::default, |digests| digests.algorithm)
 }
 
-/// Writes the bytes, and returns the digests of those that were read.
+/// Writes the bytes, and returns the digests of those that were read: taken from the very buffer that is written,
+/// before it goes to the device.
 fn write(
     temporary: &Temporary<'_>,
     source: &FileSource,
@@ -82,7 +92,8 @@ fn write(
     Ok(SealDigests { algorithm, block_bytes: BLOCK_BYTES, blocks })
 }
 
-/// Reads the copy back from the device, and holds it against what was read of the source.
+/// Reads the copy back from the device, and holds it against what was read of the source. This proves a copy of
+/// any format, whether or not it has checksums of its own.
 fn read_back(
     disk: &dyn Disk,
     temporary: &Temporary<'_>,
@@ -102,7 +113,8 @@ fn read_back(
     Err(failed(io::Error::other("it isn't what was written: the device or the memory is at fault (dmesg)")))
 }
 
-/// Holds the bytes that were read against the source's seal.
+/// Holds the bytes that were read against the source's seal, which is to be copied: what vouches for the copy
+/// must vouch for what was copied, even where the source wasn't verified.
 fn hold(from: &Path, seal: &Seal, digests: &SealDigests, bytes: u64) -> Result<(), Error> {
     let holds = match &seal.digests {
         None => true,

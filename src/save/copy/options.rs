@@ -2,6 +2,16 @@ use crate::io::commit::Durability;
 use crate::validate::{ProgressSink, VerifyOptions};
 
 /// How a checkpoint is copied.
+///
+/// ```
+/// use ckpt::VerifyOptions;
+/// use ckpt::save::CopyOptions;
+///
+/// // Trust the source, which was verified a moment ago; replace nothing.
+/// let unchecked = VerifyOptions::default().without_contents();
+/// let options = CopyOptions::default().with_verify(unchecked).without_overwriting();
+/// assert!(options.verify.skip_contents && !options.overwrite);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CopyOptions {

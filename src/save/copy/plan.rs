@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::validate::{Parts, parts};
 
-/// What goes where.
+/// What goes where: decided as a whole before the first byte is read, so that a copy of many files doesn't end
+/// half way for a reason that could have been known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// What the copy as a whole is called: a file, a shard index, a directory.
@@ -45,7 +46,8 @@ pub(super) fn plan(source: &Path, destination: &Path, overwrite: bool) -> Result
     Ok(plan)
 }
 
-/// A Trainer's directory: into an existing directory, or as a new one.
+/// A Trainer's directory: into an existing directory, or as a new one. Its own name says the step, and stays
+/// where it is copied into another.
 fn to_directory(source: &Path, destination: &Path, from: Vec<PathBuf>) -> Result<Plan, Error> {
     let to = if destination.is_dir() { inside(destination, source)? } else { destination.to_owned() };
     let files = into(&to, from)?;
@@ -82,7 +84,8 @@ fn inside(directory: &Path, source: &Path) -> Result<PathBuf, Error> {
     Ok(directory.join(name))
 }
 
-/// Looks whether something is in the way.
+/// Looks whether something is in the way: the source itself, by whatever name, or a file that may not be
+/// replaced. A file that comes in the way later is found when the copy takes its name.
 fn check(plan: &Plan, overwrite: bool) -> Result<(), Error> {
     let is_many = plan.files.len() > 1;
     for (from, to) in &plan.files {

@@ -30,11 +30,11 @@ impl Shelf {
     }
 
     /// Writes a safetensors file as others do: without a proof.
-    fn foreign(&self, name: &str, fill: u8) {
+    fn foreign(&self, name: &str, value: u8) {
         let header = br#"{"w":{"dtype":"U8","shape":[1000],"data_offsets":[0,1000]}}"#;
         let mut file = (header.len() as u64).to_le_bytes().to_vec();
         file.extend(header);
-        file.extend([fill; 1000]);
+        file.extend([value; 1000]);
         fs::write(self.at(name), file).unwrap();
     }
 
@@ -150,8 +150,7 @@ fn a_seal_that_does_not_hold_is_not_copied_even_without_a_check() {
     shelf.foreign("a.safetensors", 1);
     seal(&shelf.at("a.safetensors"), &SealOptions::default()).unwrap();
     shelf.foreign("a.safetensors", 2);
-    let mut unchecked = VerifyOptions::default();
-    unchecked.skip_contents = true;
+    let unchecked = VerifyOptions { skip_contents: true, ..VerifyOptions::default() };
     let options = CopyOptions::default().with_verify(unchecked);
     let error = copy(&shelf.at("a.safetensors"), &shelf.at("b.safetensors"), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupted);

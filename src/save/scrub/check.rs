@@ -10,7 +10,8 @@ use crate::io::{FileSource, ReadAt as _, ScanOptions, ScanSource as _};
 use crate::record::{BLOCK_BYTES, Code, Finding, Integrity, Level, Report, block_ranges};
 use crate::validate::{Batch, Candidate, ProgressSink, VerifyOptions, parts};
 
-/// Verifies a checkpoint.
+/// Verifies a checkpoint, by itself: a batch of one turns a fault of the check into a report, and knows what
+/// could not even be listed.
 pub(super) fn verify(candidate: &Candidate, options: &VerifyOptions) -> Option<Report> {
     Batch::new(vec![candidate.clone()], options.clone()).next()
 }
@@ -28,7 +29,8 @@ fn is_damage(finding: &Finding) -> bool {
     matches!(finding.verdict, Corrupted | Unreadable) || finding.code == Code::ChangedWhileRead
 }
 
-/// Reads all bytes of a checkpoint's files from the device, and returns the digest of them all.
+/// Reads all bytes of a checkpoint's files from the device, and returns the digest of them all: of each file's
+/// length and its windows' digests, in the order of the files.
 ///
 /// # Errors
 ///
@@ -53,7 +55,9 @@ pub(super) fn contents(
         let blocks: Vec<Range<u64>> = block_ranges(&[0..source.len()], BLOCK_BYTES);
         let digests = source.digests(&blocks, Algorithm::Crc64Nvme, &options).map_err(failed)?;
         hasher.update(&source.len().to_le_bytes());
-        digests.iter().for_each(|digest| hasher.update(digest.as_bytes()));
+        for digest in &digests {
+            hasher.update(digest.as_bytes());
+        }
     }
     Ok(hasher.finish())
 }

@@ -56,7 +56,7 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// Writes down who holds the lock.
+/// Writes down who holds the lock: for people. What counts is the lock, which no killed process can leave behind.
 fn write(file: &mut File, now: Timestamp) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;

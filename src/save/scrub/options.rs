@@ -4,6 +4,18 @@ use std::time::Duration;
 use crate::validate::{ProgressSink, VerifyOptions};
 
 /// How a [`Scrub`](super::Scrub) goes about it.
+///
+/// ```
+/// use std::time::Duration;
+/// use ckpt::save::ScrubOptions;
+///
+/// // Every night for an hour, each checkpoint about once a month.
+/// let options = ScrubOptions::default()
+///     .with_time(Duration::from_hours(1))
+///     .with_older_than(Duration::from_hours(24 * 30))
+///     .with_rate(Some(50 << 20));
+/// assert_eq!(options.max_bytes, None);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScrubOptions {

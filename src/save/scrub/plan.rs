@@ -49,7 +49,7 @@ pub fn plan(found: &[Found], memory: &Memory, now: Timestamp, rule: Rule) -> Pla
             Some(time) if is_recent(time, now, rule.older_than) => plan.recent.push(at),
             Some(_) => keyed.push((verified, None, at)),
             None => {
-                keyed.push((None, entry.filter(|entry| is_same(entry, found)).map(|entry| entry.tried), at))
+                keyed.push((None, entry.filter(|entry| is_same(entry, found)).map(|entry| entry.tried), at));
             }
         }
     }

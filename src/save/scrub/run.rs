@@ -143,7 +143,8 @@ impl Scrub {
         Ok(summary)
     }
 
-    /// Says why a checkpoint of this size is not begun, if it isn't. The first always is.
+    /// Says why a checkpoint of this size is not begun, if it isn't. The first always is: one that is larger than
+    /// the budget of every run would never be read.
     fn is_over(&self, bytes: u64) -> Option<ScrubEnd> {
         if self.summary.checked == 0 {
             return None;
@@ -158,6 +159,9 @@ impl Scrub {
     }
 
     /// Verifies a checkpoint, and remembers what came of it.
+    ///
+    /// The files are looked at before and after: what is remembered is of the state that was read, or says that
+    /// none was.
     fn check(&mut self, due: &Known) -> Option<Report> {
         let before = stamp_of(&due.candidate.path);
         let last = self.store.memory.get(&due.found.key).filter(|last| before.as_ref() == Some(&last.stamp));
@@ -331,7 +335,8 @@ fn sort(
     (take(due), take(recent))
 }
 
-/// Lists those that weren't valid when they were last verified.
+/// Lists those that weren't valid when they were last verified, and are still the same files: not reading them
+/// again must not make them look good.
 fn standing<'a>(known: impl Iterator<Item = &'a Known>, store: &Store) -> Vec<Standing> {
     let standing = |known: &Known| {
         let entry = store.memory.get(&known.found.key)?;

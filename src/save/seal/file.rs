@@ -37,10 +37,9 @@ use crate::validate::{proof_of, verify, verify_source};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn seal(path: &Path, options: &SealOptions) -> Result<Sealed, Error> {
-    let source = match FileSource::open_fresh(path) {
-        Ok(source) => source,
-        // The check says it better.
-        Err(_) => return Ok(refused(path, verify(path, &options.verify))),
+    let Ok(source) = FileSource::open_fresh(path) else {
+        // The check says why.
+        return Ok(refused(path, verify(path, &options.verify)));
     };
     if proof_of(&source).is_some() {
         let report = verify(path, &options.verify);

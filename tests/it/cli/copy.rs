@@ -14,7 +14,7 @@ fn a_copy_says_what_it_did() {
     exit 0
     --- stdout
     copied  a.safetensors to to/a.safetensors: 1.0 KiB, in 0 ms
-            read back as crc64-nvme:25b834c2b81b24e4; marker beside it
+            read back as crc64-nvme:f5a9680bf8c1ba78; marker beside it
     --- stderr
     ");
     assert_eq!(std::fs::read(place.at("to/a.safetensors")).unwrap(), foreign(1));
@@ -29,7 +29,7 @@ fn a_corrupted_source_is_one_and_leaves_nothing() {
     exit 1
     --- stdout
     --- stderr
-    error: a.safetensors: corrupted: the header places 1000 bytes of data, and the file has 433 (level container)
+    error: a.safetensors: corrupted: the tensors take 1000 bytes, and the file has 433 after its header (level container, offset 500)
     hint: nothing was copied: damaged bytes are no better in another place; restore the file, or take out what is left of it with `ckpt salvage`
     ");
     assert!(!place.at("b.safetensors").exists());

@@ -14,7 +14,7 @@ fn a_seal_shows_a_flipped_byte() {
     insta::assert_snapshot!(place.run(&["seal", "runs"]).shown(), @"
     exit 0
     --- stdout
-    sealed   runs/a.safetensors  1.0 KiB  crc64-nvme:25b834c2b81b24e4
+    sealed   runs/a.safetensors  1.0 KiB  crc64-nvme:f5a9680bf8c1ba78
 
     1 file, 1.0 KiB, in 0 ms: 1 sealed
     --- stderr
