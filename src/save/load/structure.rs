@@ -6,14 +6,15 @@ use std::path::Path;
 
 use super::LoadOptions;
 use crate::Error;
-use crate::format::safetensors::{self, Header};
+use crate::format::safetensors;
+use crate::format::safetensors::structure::{self, Contents};
 use crate::format::torch::archive::TorchArchive;
 use crate::format::torch::{Checkpoint, StorageData, legacy};
 use crate::format::zip::Entry;
 use crate::format::{Flaw, Proven, detect};
 use crate::io::FileSource;
 use crate::record::{Code, Finding, FormatKind, Level};
-use crate::tensor::{Map, MapKind, Node, NodeId, Storage, StorageId, Tensor, Tree};
+use crate::tensor::{Storage, StorageId, Tree};
 
 /// A checkpoint whose structure was read, with where its bytes are.
 pub(super) struct Structure {
@@ -87,8 +88,9 @@ impl Structure {
     fn of_safetensors(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
         let header = safetensors::read_header(source)?;
         let proof = if options.verify { safetensors::read_proof(source, &header)? } else { None };
-        let (tree, ranges) = safetensors_tree(header);
-        let place = |range| Place::At(range, Record::default());
+        let Contents { tree, ranges } = structure::read(&header)?;
+        let place =
+            |range: Option<_>| range.map_or(Place::Nowhere, |range| Place::At(range, Record::default()));
         Ok(Self { tree, places: ranges.into_iter().map(place).collect(), big_endian: false, proof })
     }
 
@@ -152,35 +154,6 @@ fn place(
         },
         StorageData::Missing => Place::Nowhere,
     }
-}
-
-/// Makes the tree of a file: a flat map, each tensor with a storage of its own. Returns where each lies.
-fn safetensors_tree(header: Header) -> (Tree, Vec<Range<u64>>) {
-    let mut tree = Tree::new(vec![Node::None], Vec::new(), NodeId(0));
-    let mut entries = Vec::with_capacity(header.tensors.len());
-    let mut ranges = Vec::with_capacity(header.tensors.len());
-    for safetensors::Tensor { info, start, end } in header.tensors {
-        let key = tree.push(Node::Text(info.name.as_str().into()));
-        let (key_of_storage, bytes) = (ranges.len().to_string(), end - start);
-        let device = "cpu".to_owned();
-        let storage = tree.push_storage(Storage {
-            key: key_of_storage,
-            dtype: Some(info.dtype),
-            bytes,
-            device,
-            part_of: None,
-        });
-        let tensor = storage.map(|storage| Tensor::contiguous(info.dtype, info.shape, storage));
-        let node = tensor.and_then(|tensor| tree.push(Node::Tensor(Box::new(tensor))));
-        // A header has at most some million tensors, so that there is a number for each.
-        entries.extend(key.zip(node));
-        ranges.push(start..end);
-    }
-    if let Some(root) = tree.node_mut(NodeId(0)) {
-        let map = (!entries.is_empty()).then(|| Box::new(Map { entries, attributes: None }));
-        *root = Node::Map(MapKind::Dict, map);
-    }
-    (tree, ranges)
 }
 
 /// The finding for what is recognised, and is no checkpoint that can be loaded.
