@@ -4,6 +4,7 @@
 //! it from other programs; a test holds that page against these types.
 
 mod code;
+mod copy;
 mod finding;
 mod info;
 mod kind;
@@ -12,12 +13,15 @@ mod marker;
 mod position;
 mod proof;
 mod report;
+mod scrub;
 mod seal;
+mod sealed;
 mod tensor_info;
 mod verdict;
 mod words;
 
 pub use code::Code;
+pub use copy::{COPY_SCHEMA, Copied, CopiedFile};
 pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};
 pub use kind::FormatKind;
@@ -26,7 +30,9 @@ pub use marker::{Described, Marker, MarkerFit};
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};
 pub use report::{Integrity, REPORT_SCHEMA, Report};
+pub use scrub::{SCRUB_SCHEMA, ScrubEnd, ScrubSummary, Standing};
 pub use seal::{Seal, SealDigests};
+pub use sealed::{SEAL_SCHEMA, SealOutcome, Sealed};
 pub use tensor_info::TensorInfo;
 pub use verdict::Verdict;
 pub(crate) use words::{first_few, quoted};
