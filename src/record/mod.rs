@@ -4,6 +4,7 @@
 //! it from other programs; a test holds that page against these types.
 
 mod code;
+mod converted;
 mod finding;
 mod info;
 mod kind;
@@ -18,6 +19,7 @@ mod verdict;
 mod words;
 
 pub use code::Code;
+pub use converted::{CONVERT_SCHEMA, Converted, Dropped};
 pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};
 pub use kind::FormatKind;

@@ -4,12 +4,14 @@
 //! its name only after it was read back and verified, so that there is never half a checkpoint.
 //! [`load()`] brings it back, verified while it is read.
 
+mod convert;
 mod load;
 mod marker;
 mod options;
 mod saved;
 mod store;
 
+pub use convert::{ConvertOptions, convert};
 pub use load::{Access, LoadOptions, Target, load, load_into};
 pub use options::{Format, Progress, SaveOptions};
 pub use saved::Saved;

@@ -20,6 +20,7 @@ pub use checkpoint::{Checkpoint, StorageData};
 pub use options::ReadOptions;
 pub use proof::PROOF_RECORD;
 pub(crate) use tar::{is_tar, is_torch_tar};
+pub(crate) use write::check_flat_tensor;
 pub use write::{Flavour, TorchEncoding, encode};
 
 use crate::record::{Code, Finding, Level};
