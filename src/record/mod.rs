@@ -4,6 +4,7 @@
 //! it from other programs; a test holds that page against these types.
 
 mod code;
+mod compared;
 mod converted;
 mod finding;
 mod info;
@@ -19,6 +20,7 @@ mod verdict;
 mod words;
 
 pub use code::Code;
+pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};
 pub use converted::{CONVERT_SCHEMA, Converted, Dropped};
 pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};

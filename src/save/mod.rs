@@ -5,6 +5,7 @@
 //! [`load()`] brings it back, verified while it is read.
 
 mod convert;
+mod diff;
 mod load;
 mod marker;
 mod options;
@@ -12,6 +13,7 @@ mod saved;
 mod store;
 
 pub use convert::{ConvertOptions, convert};
+pub use diff::{DiffOptions, diff};
 pub use load::{Access, LoadOptions, Target, load, load_into};
 pub use options::{Format, Progress, SaveOptions};
 pub use saved::Saved;
