@@ -9,8 +9,10 @@ use crate::tensor::{Body, Node, NodeId, State, TensorRef};
 pub(super) enum Item<'s> {
     /// A tensor.
     Tensor(TensorRef<'s>),
-    /// Any other.
+    /// Any other. What a list holds stands by itself.
     Plain(NodeId),
+    /// Any other, with all that it holds.
+    Whole(NodeId),
 }
 
 /// A value, the keys that lead to it, and how many before it have the same: keys may have dots themselves.
@@ -46,15 +48,19 @@ pub(super) fn items<'s>(state: &'s State<'_>) -> Result<Vec<(Key, Item<'s>)>, Er
 /// Adds a tensor; one that is made of others by those.
 fn add<'s>(items: &mut Vec<(String, Item<'s>)>, path: String, tensor: TensorRef<'s>, id: NodeId) {
     match &tensor.tensor().body {
-        Body::Strided { .. } => items.push((path, Item::Tensor(tensor))),
+        Body::Strided { quantizer, .. } => {
+            let quantizer = quantizer.map(|id| (format!("{path}.(quantizer)"), Item::Whole(id)));
+            items.push((path, Item::Tensor(tensor)));
+            items.extend(quantizer);
+        }
         Body::Sparse { .. } | Body::Nested { .. } => {
             let parts = tensor.parts();
-            items.push((path.clone(), Item::Plain(id)));
+            items.push((path.clone(), Item::Whole(id)));
             for part in parts {
                 items.push((format!("{path}.{}", part.name()), Item::Tensor(part)));
             }
         }
-        Body::Converted(_) | Body::Meta => items.push((path, Item::Plain(id))),
+        Body::Converted(_) | Body::Meta => items.push((path, Item::Whole(id))),
     }
 }
 

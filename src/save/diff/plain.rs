@@ -32,7 +32,7 @@ impl Plain<'_> {
     }
 
     /// Returns whether two values are the same, with all that they hold.
-    fn same_within(&self, one: NodeId, other: NodeId) -> Result<bool, Error> {
+    pub(super) fn same_within(&self, one: NodeId, other: NodeId) -> Result<bool, Error> {
         let mut open = vec![(one, other)];
         while let Some((one, other)) = open.pop() {
             let (mut a, mut b) = (self.left.tree().node(one).clone(), self.right.tree().node(other).clone());

@@ -83,7 +83,7 @@ fn is_same_file(one: &Streamed, other: &Streamed) -> bool {
 }
 
 fn plain_values(state: &State<'_>) -> Result<u64, Error> {
-    let plain = items(state)?.iter().filter(|(_, item)| matches!(item, Item::Plain(_))).count();
+    let plain = items(state)?.iter().filter(|(_, item)| !matches!(item, Item::Tensor(_))).count();
     Ok(plain as u64)
 }
 
@@ -161,16 +161,20 @@ impl<'s> Comparison<'s> {
         };
         let right = Some(describe(self.right, other));
         let kind = match (one, other) {
-            (Item::Plain(a), Item::Plain(b)) => {
+            (Item::Plain(a) | Item::Whole(a), Item::Plain(b) | Item::Whole(b)) => {
                 if self.options.keys_only {
                     return Ok(None);
                 }
-                let (one, two) = (self.left.tree().node(*a), self.right.tree().node(*b));
+                let (first, second) = (self.left.tree().node(*a), self.right.tree().node(*b));
                 let plain = Plain { left: self.left, right: self.right, tolerance: self.options.tolerance };
-                if plain.same(*a, *b)? {
+                let same = match other {
+                    Item::Whole(_) => plain.same_within(*a, *b)?,
+                    _ => plain.same(*a, *b)?,
+                };
+                if same {
                     return Ok(None);
                 }
-                if same_type(one, two) { DifferingKind::Value } else { DifferingKind::Type }
+                if same_type(first, second) { DifferingKind::Value } else { DifferingKind::Type }
             }
             (Item::Tensor(a), Item::Tensor(b)) if a.dtype() != b.dtype() => DifferingKind::Dtype,
             (Item::Tensor(a), Item::Tensor(b)) if a.shape() != b.shape() => DifferingKind::Shape,
@@ -202,7 +206,7 @@ fn differing(path: &str, kind: DifferingKind, left: Option<String>, right: Optio
 /// Describes a value in a few words.
 fn describe(state: &State<'_>, item: &Item<'_>) -> String {
     match item {
-        Item::Plain(id) => show(state.tree().node(*id)),
+        Item::Plain(id) | Item::Whole(id) => show(state.tree().node(*id)),
         Item::Tensor(tensor) => {
             let flags = [(tensor.tensor().conjugated, ", conjugated"), (tensor.tensor().negated, ", negated")];
             let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
