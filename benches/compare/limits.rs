@@ -68,13 +68,12 @@ pub(super) fn crc_of_memory(path: &Path, threads: usize) -> io::Result<(f64, u64
 
 /// Writes as many bytes as the state has to a new file, `block` at a time from buffers that were filled
 /// before, and makes it durable.
-pub(super) fn write_direct(path: &Path, threads: usize, block: usize) -> io::Result<(f64, u64)> {
+pub(super) fn write_direct(path: &Path, threads: usize, block: usize, len: u64) -> io::Result<f64> {
     static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
     let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
     while buffers.len() < threads {
         buffers.push(Buffer::of(2 * BLOCK));
     }
-    let len = super::writes::FILE_BYTES;
     let start = Instant::now();
     let temporary = path.with_extension("new");
     let file = direct_file(&temporary)?;
@@ -99,13 +98,28 @@ pub(super) fn write_direct(path: &Path, threads: usize, block: usize) -> io::Res
     rustix::fs::rename(&temporary, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok((start.elapsed().as_secs_f64(), len))
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Creates a file for direct writes.
 fn direct_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::DIRECT.bits().cast_signed();
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
+}
+
+/// Copies `len` bytes of memory to memory that was touched before: what a save to a disk without limits would
+/// have to do at least.
+pub(super) fn copy(threads: usize, len: u64) -> io::Result<f64> {
+    static MEMORY: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.resize(usize::try_from(len).unwrap_or(0), 0x5A);
+    let memory = memory.as_slice();
+    share(threads, len, Turns::All, &|offset, wanted, buffer| {
+        let start = usize::try_from(offset).unwrap_or(0);
+        buffer.split_at_mut(wanted).0.copy_from_slice(memory.split_at(start).1.split_at(wanted).0);
+        black_box(buffer);
+        Ok(())
+    })
 }
 
 /// Shares the blocks of `len` bytes among threads, and returns the seconds from start to end.

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 mod limits;
+mod saves;
+mod states;
 #[cfg(target_os = "linux")]
 mod writes;
 
@@ -30,6 +32,17 @@ struct Request {
     sums: Option<Sums>,
     /// How many MiB a raw direct write has. Default: 4.
     block_mib: Option<usize>,
+    /// How many bytes are written or copied. Default: 1 GiB.
+    bytes: Option<u64>,
+    /// The state that is saved.
+    #[serde(default)]
+    state: String,
+    /// What the proof is computed with.
+    #[serde(default)]
+    algorithm: String,
+    /// Whether what was saved is verified.
+    #[serde(default)]
+    validate: bool,
 }
 
 /// The tasks that can be timed.
@@ -50,14 +63,18 @@ enum Task {
     ReadDirectInPlace,
     /// The limit: as many bytes as the file has are checksummed in memory.
     Crc,
-    /// The engine that writes: 1 GiB of memory, durable at `path`.
-    WritePieces,
-    /// The same without a disk: what copy and digests cost.
+    /// `ckpt::save` of the state that is named.
+    Save,
+    /// By how much the memory of this process grows while it saves, at most.
+    Peak,
+    /// `ckpt::load` into memory of its own.
+    Load,
+    /// The engine that writes, 1 GiB without a disk: what copy and digests cost.
     WriteNowhere,
-    /// The engine that writes: 10,000 tensors of 4 KiB, then what lies between them, durable at `path`.
-    WriteSmall,
     /// The limit: direct writes of as many bytes, as durable, from buffers that were filled before.
     WriteDirect,
+    /// The limit: memory is copied.
+    Copy,
 }
 
 /// What is computed on the way.
@@ -96,6 +113,9 @@ fn run(request: &Request) -> Result<Answer, Box<dyn Error>> {
         Task::VerifyLoad => Ok(time_verify(path, Level::Load, *threads)),
         Task::VerifyContainer => Ok(time_verify(path, Level::Container, *threads)),
         Task::Scan => Ok(time_scan(path, *threads)?),
+        Task::Save => saves::time_save(request),
+        Task::Peak => saves::peak(request),
+        Task::Load => saves::time_load(path, *threads),
         _ => time_limit(request),
     }
 }
@@ -121,16 +141,18 @@ fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
 
 #[cfg(target_os = "linux")]
 fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
-    let Request { task, path, threads, sums, block_mib } = request;
+    let Request { task, path, threads, sums, block_mib, bytes, .. } = request;
     let sums = sums.unwrap_or(Sums::Crc64);
+    let wanted = bytes.unwrap_or(1 << 30);
     let (seconds, bytes) = match task {
         Task::ReadCached => limits::read_cached(path, *threads)?,
         Task::ReadDirect => limits::read_direct(path, *threads, limits::Turns::All)?,
         Task::ReadDirectInPlace => limits::read_direct(path, *threads, limits::Turns::Last)?,
-        Task::WritePieces => writes::write_pieces_to(path, *threads, sums)?,
         Task::WriteNowhere => writes::write_nowhere(*threads, sums)?,
-        Task::WriteSmall => writes::write_small_to(path, *threads)?,
-        Task::WriteDirect => limits::write_direct(path, *threads, block_mib.unwrap_or(4).min(8) << 20)?,
+        Task::WriteDirect => {
+            (limits::write_direct(path, *threads, block_mib.unwrap_or(4).min(8) << 20, wanted)?, wanted)
+        }
+        Task::Copy => (limits::copy(*threads, wanted)?, wanted),
         _ => limits::crc_of_memory(path, *threads)?,
     };
     Ok(Answer { seconds, bytes, said: String::new() })

@@ -273,7 +273,7 @@ def peak_memory(programs, folder):
 def arguments():
     parser = argparse.ArgumentParser(description="Compares saving and loading by ckpt with other programs.")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default: 5)")
-    parser.add_argument("--threads", type=int, default=4, help="ckpt's (default: 4)")
+    parser.add_argument("--threads", type=int, default=8, help="ckpt's, when it writes (default: 8)")
     parser.add_argument("--dir", type=Path, help="where the files go: a disk (default: Cargo's target)")
     parser.add_argument("--json", type=Path, help="where the tables go as JSON (default: Cargo's target)")
     parser.add_argument("--only", choices=[*STATES, "load", "peak"], help="one part alone")

@@ -28,7 +28,7 @@ pub(super) fn make(name: &str) -> Result<State<'static>, Box<dyn Error>> {
     for (name, dtype, shape) in list(name)? {
         let count: u64 = shape.iter().product();
         let bytes = random.bytes(usize::try_from(count * dtype.bits() / 8)?);
-        state.insert(name, TensorView::new(dtype, shape, bytes)?);
+        state.insert(name, TensorView::new(dtype, shape, bytes)?)?;
     }
     Ok(state)
 }
@@ -54,7 +54,9 @@ fn gpt2() -> Vec<(String, Dtype, Vec<u64>)> {
     shapes.push(("ln_f.bias".into(), vec![768]));
     let weights = shapes.iter().map(|(name, shape)| (format!("model.{name}"), Dtype::Bf16, shape.clone()));
     let moments = ["exp_avg", "exp_avg_sq"].into_iter().flat_map(|moment| {
-        shapes.iter().map(move |(name, shape)| (format!("optimizer.{name}.{moment}"), Dtype::F32, shape.clone()))
+        shapes
+            .iter()
+            .map(move |(name, shape)| (format!("optimizer.{name}.{moment}"), Dtype::F32, shape.clone()))
     });
     weights.chain(moments).collect()
 }

@@ -1,14 +1,13 @@
-//! The engine that writes, on 1 GiB of memory: to a disk, and to nowhere.
+//! The engine that writes, on 1 GiB of memory, without a disk: what copy and digests cost.
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use ckpt::digest::Algorithm;
-use ckpt::io::commit::{DiskFile, Durability, Existing, LocalDisk, Stat, Temporary};
-use ckpt::io::write::{Piece, WriteOptions, write_head, write_pieces};
+use ckpt::io::commit::{DiskFile, Stat};
+use ckpt::io::write::{Piece, WriteOptions, write_pieces};
 
 use super::Sums;
 
@@ -19,43 +18,6 @@ const STATE_BYTES: u64 = TENSORS * TENSOR_BYTES as u64;
 
 /// Where the data begins: behind a head.
 const DATA_START: u64 = 4096;
-
-/// The length of the file.
-pub(super) const FILE_BYTES: u64 = DATA_START + STATE_BYTES;
-
-/// Writes the state to a new file at `path` with the engine, and makes it durable.
-pub(super) fn write_pieces_to(path: &Path, threads: usize, sums: Sums) -> Result<(f64, u64), Box<dyn Error>> {
-    let state = state();
-    let start = Instant::now();
-    let mut temporary = Temporary::create(&LocalDisk, path)?;
-    temporary.reserve(FILE_BYTES)?;
-    engine(temporary.file(), state, threads, sums)?;
-    temporary.file().set_len(FILE_BYTES)?;
-    temporary.commit(Existing::Replace, Durability::Full)?;
-    Ok((start.elapsed().as_secs_f64(), FILE_BYTES))
-}
-
-/// Writes many small tensors with a gap before each, then what fills the gaps, and makes it durable.
-pub(super) fn write_small_to(path: &Path, threads: usize) -> Result<(f64, u64), Box<dyn Error>> {
-    const COUNT: u64 = 10_000;
-    const HEAD: usize = 128;
-    const DATA: usize = 4096;
-    let (head, data) = (vec![1_u8; HEAD], vec![2_u8; DATA]);
-    let stride = (HEAD + DATA) as u64;
-    let place = |offset, source, is_data| Piece { offset, source, is_data };
-    let start = Instant::now();
-    let heads: Vec<_> = (0..COUNT).map(|at| place(at * stride, &head, false)).collect();
-    let pieces: Vec<_> = (0..COUNT).map(|at| place(at * stride + HEAD as u64, &data, true)).collect();
-    let mut temporary = Temporary::create(&LocalDisk, path)?;
-    temporary.reserve(COUNT * stride)?;
-    let mut options = WriteOptions::default();
-    options.threads = threads;
-    write_pieces(temporary.file(), &pieces, &options)?;
-    write_head(temporary.file(), &pieces, &heads)?;
-    temporary.file().set_len(COUNT * stride)?;
-    temporary.commit(Existing::Replace, Durability::Full)?;
-    Ok((start.elapsed().as_secs_f64(), COUNT * stride))
-}
 
 /// Runs the engine without a disk: what copy and digests cost.
 pub(super) fn write_nowhere(threads: usize, sums: Sums) -> Result<(f64, u64), Box<dyn Error>> {

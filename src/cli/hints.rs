@@ -102,6 +102,25 @@ fn keys(code: Code) -> Option<&'static str> {
     })
 }
 
+/// Returns what to do about a source that was not copied, for what was found in it.
+pub(super) fn for_refusal(code: Code) -> &'static str {
+    match code {
+        Code::ChangedWhileRead => "nothing was copied: run again when the save is finished",
+        Code::IoError => {
+            "nothing was copied: check permissions and the device's health (dmesg), then run again"
+        }
+        Code::Missing => "nothing was copied: check the path",
+        _ => {
+            "nothing was copied: damaged bytes are no better in another place; restore the file, or take out what \
+             is left of it with `ckpt salvage`"
+        }
+    }
+}
+
+/// What to do about a file that isn't the one that was sealed.
+pub(super) const BROKEN_SEAL: &str =
+    "restore the file from a copy; if it was changed on purpose, seal it as it is now with --renew";
+
 /// Returns what to do about a named directory that is itself the problem.
 pub(super) fn for_directory(kind: ErrorKind) -> &'static str {
     match kind {

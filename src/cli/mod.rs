@@ -5,6 +5,7 @@
 
 mod args;
 mod completions;
+mod copy;
 mod exit;
 mod failures;
 mod hints;
@@ -12,6 +13,8 @@ mod info;
 mod man;
 mod output;
 mod progress;
+mod scrub;
+mod seal;
 mod text;
 mod verify;
 
@@ -40,6 +43,9 @@ fn run(cli: &Cli) -> Outcome {
     let outcome = match &cli.command {
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
+        Command::Cp(args) => copy::run(args),
+        Command::Seal(args) => seal::run(args),
+        Command::Scrub(args) => scrub::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

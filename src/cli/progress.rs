@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::VerifyArgs;
+use super::args::{OutputArgs, VerifyArgs};
 use super::text;
 use crate::validate::{Candidate, ProgressSink};
 
@@ -20,7 +20,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Shows the bar, if there is someone to see it.
+    /// Shows a bar over this many bytes, if there is someone to see it.
+    pub(super) fn over_bytes(bytes: u64, output: OutputArgs) -> Self {
+        let is_shown = bytes > 0 && !output.quiet && !output.no_progress && std::io::stderr().is_terminal();
+        let is_interleaved = std::io::stdout().is_terminal();
+        Self { bar: is_shown.then(|| bar(bytes, true)), is_by_bytes: true, is_interleaved, failures: 0 }
+    }
+
+    /// Shows the bar of a verification, if there is someone to see it.
     pub(super) fn start(args: &VerifyArgs, candidates: &[Candidate]) -> Self {
         let bytes = candidates.iter().fold(0_u64, |sum, candidate| sum.saturating_add(candidate.bytes));
         let is_by_bytes = bytes > 0 && !args.skip_load;

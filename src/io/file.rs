@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::scan::{scan, scan_digests};
+use super::buffer::with_copy_buffer;
+use super::scan::{ReadSpan as _, scan, scan_digests};
 use super::system::{self, FileReader};
 use super::{ReadAt, ScanOptions, ScanSource};
 use crate::digest::{Algorithm, Crc32, Digest};
@@ -60,6 +61,25 @@ impl FileSource {
     /// `false` is sure (as far as the clock of the filesystem resolves), a `true` is a suspicion.
     pub fn changed(&self) -> io::Result<bool> {
         Ok(Stamp::of(&self.file().metadata()?) != self.stamp)
+    }
+
+    /// Fills `buffer` from `offset` on, as a scan would read it: what the page cache holds from there, the rest
+    /// around it. For the bulk of a file, in aligned blocks: a copy of many gigabytes leaves the cache to others.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReadAt::read_exact_at`].
+    pub fn read_bulk_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.stamp.len);
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut rest = buffer;
+        let mut take = |_: u64, bytes: &[u8]| {
+            // Bytes come in order, and never more than were asked for.
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+            part.copy_from_slice(bytes);
+            rest = behind;
+        };
+        with_copy_buffer(|copy| self.reader.read_span(offset..end, copy, &mut take))
     }
 
     /// Returns the open file.
@@ -175,6 +195,23 @@ mod tests {
         for offset in [6, 10, u64::MAX] {
             let error = source.read_exact_at(&mut buffer, offset).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn the_bulk_is_read_like_the_rest() {
+        let content: Vec<u8> = (0..9_000_001_u32).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
+        let (_directory, path) = temporary(&content);
+        for source in [FileSource::open(&path).unwrap(), FileSource::open_fresh(&path).unwrap()] {
+            for (offset, len) in
+                [(0, 4 << 20), (4 << 20, 4 << 20), (8 << 20, 611_393), (17, 1), (9_000_001, 0)]
+            {
+                let mut buffer = vec![0; len];
+                source.read_bulk_at(&mut buffer, offset as u64).unwrap();
+                assert!(buffer == content[offset..offset + len], "{len} bytes at {offset}");
+            }
+            assert!(source.read_bulk_at(&mut [0], 9_000_001).is_err());
+            assert!(source.read_bulk_at(&mut [0], u64::MAX).is_err());
         }
     }
 

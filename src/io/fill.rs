@@ -52,7 +52,7 @@ impl Window<'_> {
         let start = range.start - range.start % alignment;
         let end = range.end.checked_next_multiple_of(alignment)?;
         let part = self.part(start..end).ok()?;
-        (part.as_ptr().addr() as u64 % alignment == 0).then_some(part)
+        (part.as_ptr().addr() as u64).is_multiple_of(alignment).then_some(part)
     }
 }
 
@@ -91,7 +91,9 @@ impl Work<'_> {
                 .try_for_each(|span| reader.fill_span(span, &mut window, &mut |at, bytes| feed(at, bytes))),
             Self::Scatter(span, mut targets) => with_copy_buffer(|buffer| {
                 reader.read_span(span, buffer, &mut |at, bytes| {
-                    targets.iter_mut().for_each(|target| copy_common(at, bytes, target));
+                    for target in &mut targets {
+                        copy_common(at, bytes, target);
+                    }
                     feed(at, bytes);
                 })
             }),

@@ -116,6 +116,11 @@ impl SealDigests {
         Some(Self { algorithm, block_bytes, blocks: parse_blocks(algorithm, count, blocks)? })
     }
 
+    /// Returns what stands for a file of `bytes` bytes: the algorithm and the digest that holds the seal together.
+    pub fn id(&self, bytes: u64) -> String {
+        format!("{}:{}", self.algorithm, self.root(bytes))
+    }
+
     /// Returns the digest that holds the seal together, for a file of `bytes` bytes.
     fn root(&self, bytes: u64) -> Digest {
         let mut hasher = Hasher::new(self.algorithm);

@@ -10,10 +10,10 @@
 //! Each step is durable before the next begins. The old marker is never just removed: for a reader who
 //! requires markers, the old file would look unfinished.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::SaveOptions;
+use super::names::beside;
 use crate::Error;
 use crate::io::commit::{Disk, Durability, Temporary, write_small};
 use crate::record::{Described, Marker, Proof};
@@ -38,11 +38,16 @@ impl<'d> MarkerUpdate<'d> {
         proof: &Proof,
         options: &SaveOptions,
     ) -> Result<Self, Error> {
-        let path = beside(temporary.destination());
+        let path = beside(temporary.destination(), Marker::SUFFIX);
         let marker = Marker { bytes, proof: Some(proof.id()), or: None };
         let stat = disk.stat(&path).map_err(|error| Error::io(&path, "look at the marker", error))?;
-        let update =
-            Self { disk, path, marker, durability: options.durability, wanted: options.marker || stat.is_some() };
+        let update = Self {
+            disk,
+            path,
+            marker,
+            durability: options.durability,
+            wanted: options.marker || stat.is_some(),
+        };
         if stat.is_some() {
             let or = old_file(disk, temporary);
             update.write(&Marker { or, ..update.marker.clone() })?;
@@ -60,15 +65,8 @@ impl<'d> MarkerUpdate<'d> {
     }
 }
 
-/// Returns where the marker of a file stands.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path.file_name().unwrap_or_default());
-    name.push(Marker::SUFFIX);
-    path.with_file_name(name)
-}
-
 /// Describes the file that is about to be replaced, as far as it can be read.
-fn old_file(disk: &dyn Disk, temporary: &Temporary<'_>) -> Option<Described> {
+pub(super) fn old_file(disk: &dyn Disk, temporary: &Temporary<'_>) -> Option<Described> {
     let bytes = temporary.existing()?.len;
     let source = disk.open(temporary.destination()).ok();
     let proven = source.and_then(|source| proof_of(&*source));

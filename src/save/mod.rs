@@ -2,19 +2,29 @@
 //!
 //! [`save()`] makes a file of a state and doesn't return before it would survive a loss of power; it takes
 //! its name only after it was read back and verified, so that there is never half a checkpoint.
-//! [`load()`] brings it back, verified while it is read.
+//! [`load()`] brings it back, verified while it is read. [`copy()`] makes a copy in the same way, [`seal()`]
+//! notes the digests of a file that carries no proof, and [`Scrub`] reads again what was verified longest ago.
 
 mod convert;
 mod diff;
+mod companions;
+mod copy;
 mod load;
 mod marker;
+mod names;
 mod options;
 mod saved;
+pub mod scrub;
+mod seal;
+mod stamp;
 mod store;
 
 pub use convert::{ConvertOptions, convert};
 pub use diff::{DiffOptions, diff};
+pub use copy::{CopyOptions, Copying, copy};
 pub use load::{Access, LoadOptions, Target, load, load_into};
 pub use options::{Format, Progress, SaveOptions};
 pub use saved::Saved;
+pub use scrub::{Scrub, ScrubOptions};
+pub use seal::{SealOptions, seal};
 pub use store::{save, save_on};

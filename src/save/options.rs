@@ -84,7 +84,8 @@ pub struct SaveOptions {
     pub position: Option<Position>,
     /// The caller's own metadata.
     pub metadata: BTreeMap<String, String>,
-    /// The most threads to use. Default: 4, also on fewer cores: they wait for the device.
+    /// The most threads to use. Default: 8, also on fewer cores: they wait for the
+    /// device most of the time.
     pub threads: usize,
     /// Hears how many further bytes were written.
     pub progress: Option<Progress>,
@@ -102,7 +103,7 @@ impl Default for SaveOptions {
             algorithm: Algorithm::default(),
             position: None,
             metadata: BTreeMap::new(),
-            threads: 4,
+            threads: 8,
             progress: None,
         }
     }

@@ -35,8 +35,8 @@ use crate::validate::{VerifyOptions, verify_source};
 ///
 /// let weight: Vec<u8> = [0.5_f32, -1.0].iter().flat_map(|value| value.to_le_bytes()).collect();
 /// let mut state = State::new();
-/// state.insert("model.weight", TensorView::new(Dtype::F32, [2], &weight[..])?);
-/// state.insert("step", 100);
+/// state.insert("model.weight", TensorView::new(Dtype::F32, [2], &weight[..])?)?;
+/// state.insert("step", 100)?;
 ///
 /// let saved = save(&path, &state, &SaveOptions::default().with_position(Position::Step(100)))?;
 /// println!("{} bytes, {}", saved.bytes, saved.proof.id());

@@ -6,7 +6,7 @@ use super::{Node, NodeId, Tree};
 
 impl Tree {
     /// Finds the value at a path, as [`Tree::walk`] tells paths: keys and positions, joined by dots. Keys may
-    /// have dots themselves; of several values at one path, the first is found.
+    /// have dots themselves; of several values at one path, one is found.
     pub fn find(&self, path: &str) -> Option<NodeId> {
         if path.is_empty() {
             return Some(self.root());
@@ -20,16 +20,9 @@ impl Tree {
             let from = open.len();
             for (child, behind) in self.steps(id, rest) {
                 match behind {
-                    None => {
-                        open.truncate(from);
-                        open.push((child, ""));
-                        break;
-                    }
+                    None => return Some(child),
                     Some(behind) => open.push((child, behind)),
                 }
-            }
-            if let [(found, "")] = open.get(from..).unwrap_or_default() {
-                return Some(*found);
             }
             open.get_mut(from..).unwrap_or_default().reverse();
         }
@@ -43,13 +36,13 @@ impl Tree {
             let rest = path.strip_prefix(key)?;
             if rest.is_empty() { Some((child, None)) } else { Some((child, Some(rest.strip_prefix('.')?))) }
         };
-        let by_node = |&(key, child): &(NodeId, NodeId)| match self.node(key) {
-            Node::Text(text) => by_key(text, child),
-            _ => {
-                let mut text = String::new();
-                self.print_key(&mut text, key);
-                by_key(&text, child)
+        let by_node = |&(key, child): &(NodeId, NodeId)| {
+            if let Node::Text(text) = self.node(key) {
+                return by_key(text, child);
             }
+            let mut text = String::new();
+            self.print_key(&mut text, key);
+            by_key(&text, child)
         };
         let by_position = |items: &[NodeId]| {
             let word = path.split('.').next()?;

@@ -89,7 +89,9 @@ impl Tree {
         // A number that led nowhere before leads nowhere afterwards.
         let renumber =
             |id: &mut NodeId| *id = numbers.get(id.0 as usize).copied().flatten().unwrap_or(NodeId(u32::MAX));
-        nodes.iter_mut().for_each(|node| node.each_id(&mut |id| renumber(id)));
+        for node in &mut nodes {
+            node.each_id(&mut |id| renumber(id));
+        }
         let kept = self.renumber_storages(&mut nodes);
         let old = |id: &StorageId| self.storage(*id).cloned();
         let mut storages: Vec<_> = kept.iter().filter_map(old).collect();

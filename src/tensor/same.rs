@@ -190,8 +190,11 @@ impl<'s> Comparison<'s> {
             }
             (
                 Body::Nested { buffer, sizes, strides, offsets },
-                Body::Nested { buffer: b, sizes: s, strides: t, offsets: o },
-            ) => Ok(pairs.push_all(&[*buffer, *sizes, *strides, *offsets], &[*b, *s, *t, *o])),
+                Body::Nested { buffer: b_buffer, sizes: b_sizes, strides: b_strides, offsets: b_offsets },
+            ) => Ok(pairs.push_all(
+                &[*buffer, *sizes, *strides, *offsets],
+                &[*b_buffer, *b_sizes, *b_strides, *b_offsets],
+            )),
             (Body::Converted(a), Body::Converted(b)) => {
                 pairs.push(*a, *b, "(data)");
                 Ok(None)

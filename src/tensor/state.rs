@@ -365,7 +365,8 @@ mod tests {
         let state = training();
         assert_eq!(state.same_as(&training()).unwrap(), None);
         assert_eq!(state.same_as(&state.clone().pruned(&|_| false)).unwrap(), None);
-        let changes: [(&str, fn(&mut State<'static>)); 6] = [
+        type Change = fn(&mut State<'static>);
+        let changes: [(&str, Change); 6] = [
             ("model.w", |state| state.insert("model.w", view(&[1.0, -2.0])).unwrap()),
             ("model.tied", |state| state.insert("model.tied", view(&[1.0, 2.0])).unwrap()),
             ("name", |state| state.insert("name", "other").unwrap()),

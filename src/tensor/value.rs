@@ -24,11 +24,11 @@ pub enum Value<'a> {
     /// `bytes`.
     Bytes(Vec<u8>),
     /// A list.
-    List(Vec<Value<'a>>),
+    List(Vec<Self>),
     /// A tuple.
-    Tuple(Vec<Value<'a>>),
+    Tuple(Vec<Self>),
     /// A `dict`, in its order; keys are plain values or tuples of them, and none is there twice.
-    Map(Vec<(Value<'a>, Value<'a>)>),
+    Map(Vec<(Self, Self)>),
     /// A tensor.
     Tensor(TensorView<'a>),
 }
@@ -65,20 +65,20 @@ impl<'a> From<TensorView<'a>> for Value<'a> {
     }
 }
 
-impl<'a> From<Vec<Value<'a>>> for Value<'a> {
-    fn from(items: Vec<Value<'a>>) -> Self {
+impl From<Vec<Self>> for Value<'_> {
+    fn from(items: Vec<Self>) -> Self {
         Self::List(items)
     }
 }
 
-impl<'a, K: Into<Value<'a>>> FromIterator<(K, Value<'a>)> for Value<'a> {
+impl<K: Into<Self>> FromIterator<(K, Self)> for Value<'_> {
     /// Makes a map.
-    fn from_iter<I: IntoIterator<Item = (K, Value<'a>)>>(entries: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = (K, Self)>>(entries: I) -> Self {
         Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 }
 
-impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+impl<T: Into<Self>> From<Option<T>> for Value<'_> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::None, Into::into)
     }

@@ -152,7 +152,7 @@ impl<'s> TensorRef<'s> {
 
     /// Returns the tensors that this one is made of, with their names: `indices` and `values` of a sparse one,
     /// `buffer`, `sizes`, `strides` and `offsets` of a nested one. None for any other.
-    pub fn parts(&self) -> Vec<TensorRef<'s>> {
+    pub fn parts(&self) -> Vec<Self> {
         let parts = match &self.tensor.body {
             Body::Sparse { parts, .. } => parts.clone(),
             Body::Nested { buffer, sizes, strides, offsets } => {
@@ -161,7 +161,7 @@ impl<'s> TensorRef<'s> {
             _ => Vec::new(),
         };
         let part = |(name, id)| match self.state.tree().node(id) {
-            Node::Tensor(tensor) => Some(TensorRef::new(name, tensor, self.state)),
+            Node::Tensor(tensor) => Some(Self::new(name, tensor, self.state)),
             _ => None,
         };
         parts.into_iter().filter_map(part).collect()

@@ -1,6 +1,7 @@
 use std::fmt::{self, Write};
 
 use super::{Node, NodeId, Tree};
+use crate::record::TensorInfo;
 
 /// A node on the way through a tree, with the keys that lead to it.
 #[derive(Debug)]
@@ -87,6 +88,27 @@ impl Tree {
                 frames.pop();
             }
         }
+    }
+
+    /// Lists every tensor with the keys that lead to it, a shared one at every place. A size beyond 64 bits,
+    /// which a tensor of expanded dimensions can have, is told as the largest one.
+    ///
+    /// # Errors
+    ///
+    /// The values contain themselves, or exceed a limit of [`Tree::walk`].
+    pub fn tensor_infos(&self) -> Result<Vec<TensorInfo>, WalkError> {
+        let mut tensors = Vec::new();
+        self.walk(|leaf| {
+            if let Node::Tensor(tensor) = leaf.node {
+                tensors.push(TensorInfo {
+                    name: leaf.path.to_owned(),
+                    dtype: tensor.dtype,
+                    shape: tensor.shape.clone(),
+                    bytes: tensor.len_bytes().unwrap_or(u64::MAX),
+                });
+            }
+        })?;
+        Ok(tensors)
     }
 
     /// How many visits a walk may make: some for each place where a value stands. A value that stands

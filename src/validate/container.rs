@@ -8,7 +8,7 @@ use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
 use super::names::promise;
 use super::proof;
-use crate::format::safetensors::{self, Header};
+use crate::format::safetensors::{self, Header, structure};
 use crate::format::torch::archive::{self, TorchArchive};
 use crate::format::torch::{Checkpoint, legacy};
 use crate::format::{Carried, Flaw, beginning_of, detect, read_vec};
@@ -62,14 +62,17 @@ pub(super) fn open(
     opened
 }
 
-/// Reads and checks the header. The format has no deeper structure: what its tensors are is known then.
+/// Reads and checks the header, and the structure in it: what the tensors are is known then.
 fn open_safetensors(source: &dyn ScanSource, checked: &mut Checked) -> Option<Opened> {
     match safetensors::read_header(source) {
         Ok(header) => {
             checked.findings.extend(header.notes.iter().cloned());
             take_proof(proof::of_safetensors(source, &header), checked);
             let places = header.tensors.iter().map(|tensor| tensor.start..tensor.end).collect();
-            checked.contents = Some(safetensors_contents(header));
+            match safetensors_contents(&header) {
+                Ok(contents) => checked.contents = Some(Contents { metadata: header.metadata, ..contents }),
+                Err(finding) => checked.findings.push(*finding),
+            }
             Some(Opened::Safetensors(places))
         }
         Err(flaw) => {
@@ -92,19 +95,24 @@ fn take_proof(carried: Result<Carried, Flaw>, checked: &mut Checked) {
     }
 }
 
-/// What a header says of the contents. `version` and `status` are entries of the metadata there.
-fn safetensors_contents(header: Header) -> Contents {
-    let tensors: Vec<TensorInfo> = header.tensors.into_iter().map(|tensor| tensor.info).collect();
-    let keys = tensors.iter().enumerate().map(|(at, tensor)| (tensor.name.clone(), Some(at))).collect();
-    Contents {
-        tensors,
-        keys,
-        is_map: true,
-        version: header.metadata.get("version").cloned(),
-        status: header.metadata.get("status").cloned(),
+/// What a header says of the contents: its tensors, or the structure in it. `version` and `status` are entries
+/// of the metadata, or of the structure.
+fn safetensors_contents(header: &Header) -> Result<Contents, Box<Finding>> {
+    let metadata = |key: &str| header.metadata.get(key).cloned();
+    let contents = if header.metadata.contains_key(structure::STRUCTURE_KEY) {
+        let read = structure::read(header).map_err(|flaw| Box::new(flaw_finding(flaw, Level::Load)))?;
+        Contents::of(&read.tree, true)?
+    } else {
+        let tensors: Vec<TensorInfo> = header.tensors.iter().map(|tensor| tensor.info.clone()).collect();
+        let keys = tensors.iter().enumerate().map(|(at, tensor)| (tensor.name.clone(), Some(at))).collect();
+        Contents { tensors, keys, is_map: true, ..Contents::default() }
+    };
+    Ok(Contents {
+        version: metadata("version").or(contents.version),
+        status: metadata("status").or(contents.status),
         tagged: header.metadata.keys().any(|key| key.starts_with("ckpt.")),
-        metadata: header.metadata,
-    }
+        ..contents
+    })
 }
 
 /// Opens a ZIP archive. Where its directory is gone, the first record still says what it was.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::format::Proven;
 use crate::record::{Code, Finding, FormatKind, Integrity, Level, Place, TensorInfo};
+use crate::tensor::{Node, Tree, WalkError};
 
 /// What the check of one checkpoint, or of one file of it, gave.
 #[derive(Debug)]
@@ -41,6 +42,51 @@ pub(super) struct Contents {
     pub(super) tagged: bool,
     /// What the file says of itself beside its contents.
     pub(super) metadata: BTreeMap<String, String>,
+}
+
+impl Contents {
+    /// Lists the tensors of a tree, and where asked for all keys.
+    pub(super) fn of(tree: &Tree, with_keys: bool) -> Result<Self, Box<Finding>> {
+        let tensors = tree.tensor_infos().map_err(too_complex)?;
+        let mut keys = Vec::new();
+        if with_keys {
+            let mut next = 0;
+            let walked = tree.walk(|leaf| {
+                let tensor = matches!(leaf.node, Node::Tensor(_)).then_some(next);
+                next += usize::from(tensor.is_some());
+                // The top level is no key, unless it is the one tensor.
+                if leaf.depth > 0 || tensor.is_some() {
+                    keys.push((leaf.path.to_owned(), tensor));
+                }
+            });
+            walked.map_err(too_complex)?;
+        }
+        let field = |name: &str| tree.get(tree.root(), name).and_then(|id| plain(tree.node(id)));
+        Ok(Self {
+            version: field("version"),
+            status: field("status"),
+            is_map: tree.is_map(),
+            tensors,
+            keys,
+            ..Self::default()
+        })
+    }
+}
+
+/// The finding for values that can't be listed.
+fn too_complex(error: WalkError) -> Box<Finding> {
+    let message = format!("the values are too complex: {error}");
+    Box::new(Finding::incompatible(Code::TooComplex, Level::Load, message))
+}
+
+/// A plain value as text, for the fields `version` and `status`.
+fn plain(node: &Node) -> Option<String> {
+    match node {
+        Node::Text(text) => Some(text.to_string()),
+        Node::Int(value) => Some(value.to_string()),
+        Node::Float(value) => Some(format!("{value:?}")),
+        _ => None,
+    }
 }
 
 impl Checked {

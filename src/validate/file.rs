@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::contents::Checked;
+use super::paced::Paced;
 use super::size::{self, Beside, unreadable};
 use super::{VerifyOptions, blocks, container, load, proof};
 use crate::format::Flaw;
@@ -53,9 +54,15 @@ pub(super) fn check_source(name: &Path, source: &dyn ScanSource, options: &Verif
 
 /// Levels 2 and 3, on one open file: what is checked is what was opened, whatever takes its name meanwhile.
 fn check_opened(path: &Path, beside: &Beside, options: &VerifyOptions, checked: &mut Checked) {
-    match FileSource::open(path) {
+    let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
+    match opened {
         Ok(source) => {
-            check_contents(path, &source, beside, options, checked);
+            match &options.reads {
+                Some(reads) => {
+                    check_contents(path, &Paced { source: &source, reads }, beside, options, checked);
+                }
+                None => check_contents(path, &source, beside, options, checked),
+            }
             note_change(&source, checked);
         }
         Err(error) => checked.findings.push(unreadable(Level::Size, &error)),

@@ -2,7 +2,6 @@ use std::path::Path;
 
 use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
-use super::load::contents as list;
 use super::{VerifyOptions, container, directory, names, sharded, size};
 use crate::error::Error;
 use crate::io::{FileSource, ReadAt};
@@ -61,12 +60,13 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
             return Ok((checked.format, checked.bytes, Contents::default()));
         }
         Some(container::Opened::Legacy(checkpoint)) => {
-            let contents = list(checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
+            let contents =
+                Contents::of(&checkpoint.tree, false).map_err(|finding| Error::found(path, *finding))?;
             return Ok((checked.format, checked.bytes, contents));
         }
         _ => (None, std::collections::BTreeMap::new()),
     };
     let Some(checkpoint) = checkpoint else { return taken(path, checked) };
-    let contents = list(&checkpoint, false).map_err(|finding| Error::found(path, *finding))?;
+    let contents = Contents::of(&checkpoint.tree, false).map_err(|finding| Error::found(path, *finding))?;
     Ok((checked.format, checked.bytes, Contents { metadata, ..contents }))
 }

@@ -280,56 +280,9 @@ fn check_deflated(source: &dyn ScanSource, entry: &Entry) -> Option<Finding> {
 /// Takes up what a checkpoint holds.
 fn take_contents(checkpoint: &Checkpoint, options: &VerifyOptions, checked: &mut Checked) {
     checked.findings.extend(checkpoint.findings.iter().cloned());
-    match contents(checkpoint, options.level == Level::Keys) {
+    match Contents::of(&checkpoint.tree, options.level == Level::Keys) {
         Ok(contents) => checked.contents = Some(contents),
         Err(finding) => checked.findings.push(*finding),
-    }
-}
-
-/// Lists tensors, and where asked for all keys.
-pub(super) fn contents(checkpoint: &Checkpoint, with_keys: bool) -> Result<Contents, Box<Finding>> {
-    let tensors = checkpoint.tensors().map_err(too_complex)?;
-    let mut keys = Vec::new();
-    if with_keys {
-        let mut next = 0;
-        let walked = checkpoint.tree.walk(|leaf| {
-            let tensor = matches!(leaf.node, Node::Tensor(_)).then_some(next);
-            next += usize::from(tensor.is_some());
-            // The top level is no key, unless it is the one tensor.
-            if leaf.depth > 0 || tensor.is_some() {
-                keys.push((leaf.path.to_owned(), tensor));
-            }
-        });
-        walked.map_err(too_complex)?;
-    }
-    let tree = &checkpoint.tree;
-    let field = |name: &str| tree.get(tree.root(), name).and_then(|id| plain(tree.node(id)));
-    Ok(Contents {
-        version: field("version"),
-        status: field("status"),
-        is_map: tree.is_map(),
-        tensors,
-        keys,
-        ..Contents::default()
-    })
-}
-
-/// The finding for values that can't be listed.
-fn too_complex(error: crate::tensor::WalkError) -> Box<Finding> {
-    Box::new(Finding::incompatible(
-        Code::TooComplex,
-        Level::Load,
-        format!("the values are too complex: {error}"),
-    ))
-}
-
-/// A plain value as text, for the fields `version` and `status`.
-fn plain(node: &Node) -> Option<String> {
-    match node {
-        Node::Text(text) => Some(text.to_string()),
-        Node::Int(value) => Some(value.to_string()),
-        Node::Float(value) => Some(format!("{value:?}")),
-        _ => None,
     }
 }
 

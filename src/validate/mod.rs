@@ -18,6 +18,8 @@ mod load;
 mod names;
 mod near;
 mod options;
+mod paced;
+mod parts;
 mod proof;
 mod requirement;
 mod sharded;
@@ -39,6 +41,7 @@ pub use history::{History, PastFailure};
 pub use inspect::inspect;
 pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};
+pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 

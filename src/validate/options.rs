@@ -8,6 +8,7 @@ use crate::record::{Level, TensorInfo};
 /// What [`verify`](super::verify) is to check.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct VerifyOptions {
     /// The deepest level to check. Default: [`Level::Load`], or [`Level::Keys`] where
     /// `requirements` or `like` ask for keys.
@@ -24,10 +25,15 @@ pub struct VerifyOptions {
     pub allowed_globals: Vec<String>,
     /// Applies the rules for `version` and `status` to files that aren't tagged as ckpt's own.
     pub compat: bool,
+    /// Reads from the device what the page cache holds, as far as the system allows that: the medium is what is
+    /// checked. Default: no.
+    pub fresh: bool,
     /// The number of threads that read and checksum one large file. Default: one per core, at most 8.
     pub threads: usize,
     /// Hears of every byte that was checked.
     pub progress: Option<ProgressSink>,
+    /// Hears of every byte of a file that was really read, and may take its time: the check waits for it.
+    pub reads: Option<ProgressSink>,
 }
 
 impl Default for VerifyOptions {
@@ -41,8 +47,10 @@ impl Default for VerifyOptions {
             require_marker: false,
             allowed_globals: Vec::new(),
             compat: false,
+            fresh: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
             progress: None,
+            reads: None,
         }
     }
 }
@@ -57,6 +65,13 @@ impl VerifyOptions {
     #[must_use]
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
+        self
+    }
+
+    /// Leaves the contents unread: presence, size, completion marker only.
+    #[must_use]
+    pub fn without_contents(mut self) -> Self {
+        self.skip_contents = true;
         self
     }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ckpt::record::{FormatKind, INFO_SCHEMA, REPORT_SCHEMA};
+use ckpt::record::{
+    COPY_SCHEMA, FormatKind, INFO_SCHEMA, REPORT_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
+};
 use ckpt::{Code, Integrity, Level, Verdict};
 
 fn page() -> String {
@@ -33,7 +35,9 @@ fn the_page_names_every_word_of_the_schema() {
         .into_iter()
         .chain(verdicts.map(Verdict::as_str))
         .chain(integrity.map(Integrity::as_str))
-        .chain([REPORT_SCHEMA, INFO_SCHEMA, "ckpt.verify/1"]);
+        .chain(SealOutcome::ALL.map(SealOutcome::as_str))
+        .chain([ScrubEnd::Done, ScrubEnd::Time, ScrubEnd::Bytes, ScrubEnd::Stopped].map(ScrubEnd::as_str))
+        .chain([REPORT_SCHEMA, INFO_SCHEMA, COPY_SCHEMA, SEAL_SCHEMA, SCRUB_SCHEMA, "ckpt.verify/1"]);
     for word in words {
         assert!(page.contains(&format!("`{word}`")) || page.contains(&format!("\"{word}\"")), "{word}");
     }

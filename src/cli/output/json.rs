@@ -14,12 +14,12 @@ use crate::record::Report;
 const VERIFY_SCHEMA: &str = "ckpt.verify/1";
 
 /// A report per line, each written out at once.
-pub(super) struct Lines<W> {
+pub(in crate::cli) struct Lines<W> {
     out: W,
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(in crate::cli) fn new(out: W) -> Self {
         Self { out }
     }
 }
@@ -36,35 +36,44 @@ impl<W: Write> Output for Lines<W> {
 }
 
 /// One document. The reports are written as they come, the counts behind them: nothing is kept.
-pub(super) struct Document<W> {
+pub(in crate::cli) struct Document<W> {
     out: W,
+    schema: &'static str,
+    list: &'static str,
     is_begun: bool,
 }
 
 impl<W: Write> Document<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, is_begun: false }
+        Self::of(out, VERIFY_SCHEMA, "reports")
+    }
+
+    /// Makes a document of another schema that has the same form; `list` is what its list is called.
+    pub(in crate::cli) fn of(out: W, schema: &'static str, list: &'static str) -> Self {
+        Self { out, schema, list, is_begun: false }
     }
 
     /// Writes what comes before the first report.
     fn begin(&mut self) -> io::Result<()> {
         self.is_begun = true;
-        write!(self.out, "{{\"schema\":\"{VERIFY_SCHEMA}\",\"reports\":[")
+        write!(self.out, "{{\"schema\":\"{}\",\"{}\":[", self.schema, self.list)
     }
 }
 
-impl<W: Write> Output for Document<W> {
-    fn report(&mut self, report: Report, _: Option<&Past>) -> io::Result<()> {
+impl<W: Write> Document<W> {
+    /// Writes the next of the list.
+    pub(in crate::cli) fn add(&mut self, report: &impl Serialize) -> io::Result<()> {
         if self.is_begun {
             self.out.write_all(b",\n")?;
         } else {
             self.begin()?;
             self.out.write_all(b"\n")?;
         }
-        value(&mut self.out, &report)
+        value(&mut self.out, report)
     }
 
-    fn finish(&mut self, summary: &Summary, problems: &[Error]) -> io::Result<()> {
+    /// Writes the end.
+    pub(in crate::cli) fn end(&mut self, summary: &impl Serialize, problems: &[Error]) -> io::Result<()> {
         if !self.is_begun {
             self.begin()?;
         }
@@ -75,6 +84,16 @@ impl<W: Write> Output for Document<W> {
         value(&mut self.out, summary)?;
         self.out.write_all(b"}\n")?;
         self.out.flush()
+    }
+}
+
+impl<W: Write> Output for Document<W> {
+    fn report(&mut self, report: Report, _: Option<&Past>) -> io::Result<()> {
+        self.add(&report)
+    }
+
+    fn finish(&mut self, summary: &Summary, problems: &[Error]) -> io::Result<()> {
+        self.end(summary, problems)
     }
 }
 

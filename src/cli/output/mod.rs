@@ -2,14 +2,14 @@
 
 pub(super) mod json;
 mod junit;
-mod table;
+pub(super) mod table;
 
 use std::io::{self, BufWriter};
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
-use self::json::{Document, Lines};
+pub(in crate::cli) use self::json::{Document, Lines};
 use self::junit::JUnit;
 use self::table::Table;
 use super::args::VerifyArgs;
@@ -65,7 +65,7 @@ impl Summary {
 }
 
 /// Opens the table, in colour where stdout is a terminal that has it or the environment asks for it.
-fn table(is_quiet: bool) -> Box<dyn Output> {
+pub(in crate::cli) fn table(is_quiet: bool) -> Box<dyn Output> {
     let stdout = io::stdout().lock();
     let palette = Palette { is_coloured: AutoStream::choice(&stdout) != ColorChoice::Never };
     if palette.is_coloured {
@@ -76,7 +76,7 @@ fn table(is_quiet: bool) -> Box<dyn Output> {
 }
 
 /// Collects small writes: stdout itself writes line by line.
-fn buffered<W: io::Write>(out: W) -> BufWriter<W> {
+pub(in crate::cli) fn buffered<W: io::Write>(out: W) -> BufWriter<W> {
     BufWriter::with_capacity(64 << 10, out)
 }
 

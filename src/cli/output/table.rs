@@ -186,7 +186,12 @@ fn line(out: &mut impl Write, palette: Palette, row: &Row, format: usize) -> io:
 }
 
 /// Prints a failure: what, where, why, and what to do.
-fn failure(out: &mut impl Write, palette: Palette, report: &Report, past: Option<&Past>) -> io::Result<()> {
+pub(in crate::cli) fn failure(
+    out: &mut impl Write,
+    palette: Palette,
+    report: &Report,
+    past: Option<&Past>,
+) -> io::Result<()> {
     let (style, dim) = (palette.verdict(report.verdict), palette.dimmed());
     let level = |level: Option<Level>| level.map_or("nothing", Level::as_str);
     writeln!(out, "{style}{}{style:#}  {}", report.verdict, visible_path(&report.path))?;

@@ -8,7 +8,7 @@ use crate::format::read_vec;
 use crate::format::zip::{Entry, inflate_to_memory};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level, TensorInfo, first_few, quoted};
-use crate::tensor::{Body, Node, Storage, StorageId, Tensor, Tree, WalkError, gather, swap};
+use crate::tensor::{Body, Storage, StorageId, Tensor, Tree, WalkError, gather, swap};
 
 /// A PyTorch checkpoint whose structure was read.
 #[derive(Debug)]
@@ -57,15 +57,9 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// The values contain themselves, or exceed a limit of [`Tree::walk`].
+    /// See [`Tree::tensor_infos`].
     pub fn tensors(&self) -> Result<Vec<TensorInfo>, WalkError> {
-        let mut tensors = Vec::new();
-        self.tree.walk(|leaf| {
-            if let Node::Tensor(tensor) = leaf.node {
-                tensors.push(info(leaf.path, tensor));
-            }
-        })?;
-        Ok(tensors)
+        self.tree.tensor_infos()
     }
 
     /// Reads a strided tensor's elements: row-major, without gaps, little-endian.
@@ -117,18 +111,6 @@ impl Checkpoint {
             }
             _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
-    }
-}
-
-/// What is told of a tensor. A size beyond 64 bits, which a tensor of expanded dimensions can have, is told
-/// as the largest one.
-fn info(path: &str, tensor: &Tensor) -> TensorInfo {
-    let bytes = tensor.len_bytes();
-    TensorInfo {
-        name: path.to_owned(),
-        dtype: tensor.dtype,
-        shape: tensor.shape.clone(),
-        bytes: bytes.unwrap_or(u64::MAX),
     }
 }
 

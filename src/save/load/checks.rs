@@ -30,7 +30,7 @@ struct Block {
 #[derive(Debug)]
 enum Sum {
     /// Against a proof's digest. The hasher comes with the first bytes.
-    Proof(Digest, Option<Hasher>),
+    Proof(Digest, Option<Box<Hasher>>),
     /// A part of a record's CRC-32.
     Record(Crc32),
 }
@@ -144,7 +144,7 @@ impl Checks {
             let Some(storage) = self.storages.get(block.storage) else { continue };
             match &*block.sum.lock().unwrap_or_else(PoisonError::into_inner) {
                 Sum::Proof(expected, hasher) => {
-                    let found = hasher.as_ref().map(Hasher::finish);
+                    let found = hasher.as_ref().map(|hasher| hasher.finish());
                     if found.as_ref() != Some(expected) {
                         add(block.range.start, storage.damage(&block.range, *expected, found));
                     }
@@ -173,7 +173,7 @@ impl Block {
     fn feed(&self, bytes: &[u8]) {
         match &mut *self.sum.lock().unwrap_or_else(PoisonError::into_inner) {
             Sum::Proof(expected, hasher) => {
-                hasher.get_or_insert_with(|| Hasher::new(expected.algorithm())).update(bytes);
+                hasher.get_or_insert_with(|| Box::new(Hasher::new(expected.algorithm()))).update(bytes);
             }
             Sum::Record(sum) => *sum = sum.then(Crc32::of(bytes)),
         }

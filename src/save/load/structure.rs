@@ -7,14 +7,15 @@ use std::path::Path;
 use super::LoadOptions;
 use crate::Error;
 use crate::digest::Crc32;
-use crate::format::safetensors::{self, Header};
+use crate::format::safetensors;
+use crate::format::safetensors::structure::{self, Contents};
 use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
 use crate::format::torch::{Checkpoint, StorageData, legacy};
 use crate::format::zip::{Entry, Method};
 use crate::format::{Flaw, Proven, detect, read_vec};
 use crate::io::{FileSource, ReadAt};
 use crate::record::{Code, Finding, FormatKind, Level};
-use crate::tensor::{Map, MapKind, Node, NodeId, Storage, StorageId, Tensor, Tree};
+use crate::tensor::{Storage, StorageId, Tree};
 
 /// A checkpoint whose structure was read, with where its bytes are.
 pub(in crate::save) struct Structure {
@@ -92,17 +93,12 @@ impl Structure {
     fn of_safetensors(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
         let header = safetensors::read_header(source)?;
         let proof = if options.verify { safetensors::read_proof(source, &header)? } else { None };
-        let metadata = own(header.metadata.clone());
-        let place = |range| Place::At(range, Record::default());
-        let (tree, places) = if header.metadata.contains_key(safetensors::structure::STRUCTURE_KEY) {
-            let contents = safetensors::structure::read(&header)?;
-            let places = contents.ranges.into_iter().map(|range| range.map_or(Place::Nowhere, place));
-            (contents.tree, places.collect())
-        } else {
-            let (tree, ranges) = safetensors_tree(header);
-            (tree, ranges.into_iter().map(place).collect())
-        };
-        Ok(Self { tree, places, big_endian: false, proof, format: FormatKind::Safetensors, metadata })
+        let Contents { tree, ranges } = structure::read(&header)?;
+        let place =
+            |range: Option<_>| range.map_or(Place::Nowhere, |range| Place::At(range, Record::default()));
+        let places = ranges.into_iter().map(place).collect();
+        let (format, metadata) = (FormatKind::Safetensors, own(header.metadata));
+        Ok(Self { tree, places, big_endian: false, proof, format, metadata })
     }
 
     fn of_archive(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
@@ -200,35 +196,6 @@ fn place(
         },
         StorageData::Missing => Place::Nowhere,
     }
-}
-
-/// Makes the tree of a file: a flat map, each tensor with a storage of its own. Returns where each lies.
-fn safetensors_tree(header: Header) -> (Tree, Vec<Range<u64>>) {
-    let mut tree = Tree::new(vec![Node::None], Vec::new(), NodeId(0));
-    let mut entries = Vec::with_capacity(header.tensors.len());
-    let mut ranges = Vec::with_capacity(header.tensors.len());
-    for safetensors::Tensor { info, start, end } in header.tensors {
-        let key = tree.push(Node::Text(info.name.as_str().into()));
-        let (key_of_storage, bytes) = (ranges.len().to_string(), end - start);
-        let device = "cpu".to_owned();
-        let storage = tree.push_storage(Storage {
-            key: key_of_storage,
-            dtype: Some(info.dtype),
-            bytes,
-            device,
-            part_of: None,
-        });
-        let tensor = storage.map(|storage| Tensor::contiguous(info.dtype, info.shape, storage));
-        let node = tensor.and_then(|tensor| tree.push(Node::Tensor(Box::new(tensor))));
-        // A header has at most some million tensors, so that there is a number for each.
-        entries.extend(key.zip(node));
-        ranges.push(start..end);
-    }
-    if let Some(root) = tree.node_mut(NodeId(0)) {
-        let map = (!entries.is_empty()).then(|| Box::new(Map { entries, attributes: None }));
-        *root = Node::Map(MapKind::Dict, map);
-    }
-    (tree, ranges)
 }
 
 /// The finding for what is recognised, and is no checkpoint that can be loaded.

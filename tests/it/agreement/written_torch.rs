@@ -233,10 +233,11 @@ fn compile(python: &Path, directory: &Path) -> Result<PathBuf, String> {
 fn lines(file: &Written) -> Vec<String> {
     let tensor = |leaf: &dump::Leaf| {
         let shape = leaf.value["shape"].as_array().expect("a tensor has a shape").iter();
-        let shape: String = shape.map(|length| format!("{length},")).collect();
-        format!("{}\t{}\t{shape}\t{}", file.path.display(), leaf.path, leaf.value["crc32"])
+        let shape: Vec<_> = shape.map(|length| format!("{length},")).collect();
+        format!("{}\t{}\t{}\t{}", file.path.display(), leaf.path, shape.concat(), leaf.value["crc32"])
     };
-    let tensors = file.values.iter().filter(|leaf| matches!(leaf.kind.as_str(), "Tensor" | "Parameter"));
+    // The dict itself comes first.
+    let tensors = file.values.iter().skip(1);
     let mut lines: Vec<_> = tensors.map(tensor).collect();
     lines.sort();
     lines
@@ -261,8 +262,8 @@ fn libtorch_reads_the_flat_flavour() {
     let output = Command::new(program).args(written.iter().map(|file| &file.path)).output();
     let output = output.expect("the program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("the names are UTF-8");
-    let mut theirs: Vec<_> = text.lines().map(str::to_owned).collect();
+    let printed = String::from_utf8(output.stdout).expect("the names are UTF-8");
+    let mut theirs: Vec<_> = printed.lines().map(str::to_owned).collect();
     theirs.sort();
     let mut ours: Vec<_> = written.iter().flat_map(lines).collect();
     ours.sort();

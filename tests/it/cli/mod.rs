@@ -1,7 +1,10 @@
 //! The command, as a process in a pinned environment.
 
+mod copy;
 mod judged;
 mod pages;
+mod scrub;
+mod seal;
 mod strict;
 mod verify;
 
@@ -14,6 +17,13 @@ use tempfile::TempDir;
 
 /// The smallest safetensors file: a header without tensors.
 const EMPTY_SAFETENSORS: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
+
+/// A safetensors file with one tensor of 1000 bytes, as others write it: without a proof.
+fn foreign(fill: u8) -> Vec<u8> {
+    let header = br#"{"w":{"dtype":"U8","shape":[1000],"data_offsets":[0,1000]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    [&length[..], header, &[fill; 1000]].concat()
+}
 
 /// The option that makes reports independent of the contents.
 const FAST: &str = "--skip-checkpoint-validation";

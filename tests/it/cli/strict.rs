@@ -79,3 +79,27 @@ pub(super) fn document(text: &str) -> Document {
 pub(super) fn lines(text: &str) -> Vec<Report> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
+
+/// Holds a document against the page for its readers: under the title, every field is named.
+pub(super) fn is_described(text: &str, title: &str) {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, section) = page.split_once(title).unwrap_or_else(|| panic!("docs/report.md has no {title}"));
+    let section = section.split("\n## ").next().unwrap();
+    let mut values = vec![serde_json::from_str::<serde_json::Value>(text).unwrap()];
+    while let Some(value) = values.pop() {
+        match value {
+            serde_json::Value::Array(list) => values.extend(list),
+            // A report has a section of its own.
+            serde_json::Value::Object(map)
+                if map.get("schema").is_some_and(|schema| schema == "ckpt.report/1") => {}
+            serde_json::Value::Object(map) => {
+                for (field, value) in map {
+                    assert!(section.contains(&format!("`{field}`")), "{title} doesn't describe {field}");
+                    values.push(value);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -74,5 +74,5 @@ pub fn encode<'s>(
     if flavour == Flavour::Flat {
         flat::check_storages(&pickle.storages)?;
     }
-    plan::plan(state, options, pickle)
+    plan::plan(state, options, &pickle)
 }

@@ -19,19 +19,19 @@ const PROOF: &str = "ckpt/proof";
 pub(super) fn plan<'s>(
     state: &'s State<'_>,
     options: &EncodeOptions,
-    pickle: Written,
+    pickle: &Written,
 ) -> Result<TorchEncoding<'s>, Error> {
     let mut plan = Plan::default();
-    plan.add_bytes("data.pkl", pickle.bytes)?;
-    plan.add_bytes("byteorder", b"little".to_vec())?;
-    plan.add_bytes("version", VERSION.to_vec())?;
+    plan.add_bytes("data.pkl", &pickle.bytes)?;
+    plan.add_bytes("byteorder", b"little")?;
+    plan.add_bytes("version", VERSION)?;
     for (key, planned) in pickle.storages.iter().enumerate() {
         plan.add_storage(key, planned, state)?;
     }
     if !options.metadata.is_empty() {
         let metadata = serde_json::to_vec(&options.metadata)
             .map_err(|error| Error::usage(format!("the metadata can't be written as JSON: {error}")))?;
-        plan.add_bytes("ckpt/metadata", metadata)?;
+        plan.add_bytes("ckpt/metadata", &metadata)?;
     }
     plan.finish(options)
 }
@@ -81,11 +81,11 @@ impl<'s> Plan<'s> {
     }
 
     /// Adds a record whose bytes are known.
-    fn add_bytes(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        let index = self.place(name, bytes.len() as u64, Some(Crc32::of(&bytes).value()))?;
+    fn add_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let index = self.place(name, bytes.len() as u64, Some(Crc32::of(bytes).value()))?;
         self.add_header(index);
         let start = self.end - bytes.len() as u64;
-        self.add_head(start, &bytes);
+        self.add_head(start, bytes);
         Ok(())
     }
 

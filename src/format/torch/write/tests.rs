@@ -197,9 +197,12 @@ fn compare_tensors(pairs: &mut Pairs, a: &Tensor, b: &Tensor) -> Vec<(NodeId, No
             pairs.storages.push((*sa, *sb));
             todo.extend(qa.iter().copied().zip(qb.iter().copied()));
         }
-        (Body::Sparse { layout, parts, coalesced }, Body::Sparse { layout: l, parts: p, coalesced: c }) => {
-            assert_eq!((layout, coalesced), (l, c));
-            todo.extend(parts.iter().zip(p).map(|(a, b)| (a.1, b.1)));
+        (
+            Body::Sparse { layout, parts, coalesced },
+            Body::Sparse { layout: other, parts: theirs, coalesced: same },
+        ) => {
+            assert_eq!((layout, coalesced), (other, same));
+            todo.extend(parts.iter().zip(theirs).map(|(a, b)| (a.1, b.1)));
         }
         (Body::Meta, Body::Meta) => {}
         (a, b) => panic!("{a:?} became {b:?}"),
@@ -275,7 +278,7 @@ fn make(recipe: &Recipe, nodes: &mut Vec<Node>) -> Node {
         (!entries.is_empty()).then(|| Box::new(Map { entries, attributes: None }))
     };
     match recipe.kind {
-        0 => Node::Bool(bits % 2 == 0),
+        0 => Node::Bool(bits.is_multiple_of(2)),
         1 => Node::Int(i64::from_le_bytes(bytes) >> (bits % 64)),
         2 => Node::BigInt([&bytes[..], &[1; 3]].concat().into()),
         3 => Node::Float(f64::from_bits(bits)),
@@ -320,11 +323,11 @@ fn make_tensor(bits: u64, nodes: &mut Vec<Node>) -> Node {
     tensor.requires_grad = dtype.is_differentiable() && bits >> 25 & 1 == 1;
     tensor.conjugated = dtype == Dtype::C64 && bits >> 26 & 1 == 1;
     tensor.negated = bits >> 27 & 1 == 1;
-    if bits >> 28 & 3 == 0 {
+    if (bits >> 28).is_multiple_of(4) {
         tensor.body = Body::Meta;
         (tensor.conjugated, tensor.negated) = (false, false);
     }
-    if bits >> 30 & 3 == 0 {
+    if (bits >> 30).is_multiple_of(4) {
         nodes.push(text("note"));
         let key = u32::try_from(nodes.len() - 1).unwrap();
         nodes.push(map(MapKind::Dict, vec![(key, 0)]));
@@ -562,18 +565,18 @@ fn the_flat_flavour_is_a_plain_dict_of_tensors() {
     let flat = |key: Node, value: Node, kind| {
         state(vec![key, value, map(kind, vec![(0, 1)])], vec![storage(Some(Dtype::F32), vec![0; 8])])
     };
-    let float = || node(tensor(Dtype::F32, 0, 0, &[2]));
-    let sound = flat(text("w"), float(), MapKind::Dict);
+    let vector = || node(tensor(Dtype::F32, 0, 0, &[2]));
+    let sound = flat(text("w"), vector(), MapKind::Dict);
     compare(
         &sound,
         &write(&encode(&sound, &EncodeOptions::default(), Flavour::Flat).unwrap(), Algorithm::default()).0,
     );
     refused(
-        &flat(text("w"), float(), MapKind::OrderedDict),
+        &flat(text("w"), vector(), MapKind::OrderedDict),
         Flavour::Flat,
         &["the root", "OrderedDict", "plain dict"],
     );
-    refused(&flat(Node::Int(1), float(), MapKind::Dict), Flavour::Flat, &["of type int", "no text"]);
+    refused(&flat(Node::Int(1), vector(), MapKind::Dict), Flavour::Flat, &["of type int", "no text"]);
     refused(&flat(text("w"), Node::Int(1), MapKind::Dict), Flavour::Flat, &["'w', of type int"]);
     refused(
         &flat(text("w"), node(tensor(Dtype::U16, 0, 0, &[2])), MapKind::Dict),

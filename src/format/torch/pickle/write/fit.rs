@@ -17,12 +17,20 @@ const NOT_SAFE: &str = "PyTorch's safe reader (weights_only=True) has no form fo
 /// Checks one value, without those that it contains; of a tensor, only that it is one.
 pub(super) fn check(tree: &Tree, node: &Node) -> Result<(), String> {
     match node {
-        Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) | Node::Complex(..) => Ok(()),
-        Node::List(_) | Node::Tuple(_) | Node::Size(_) | Node::Storage(_) | Node::Tensor(_) => Ok(()),
         Node::BigInt(bytes) if bytes.len() > MAX_INTEGER_BYTES => {
             Err(format!("an integer of {} bytes; at most {MAX_INTEGER_BYTES} can be read", bytes.len()))
         }
-        Node::BigInt(_) => Ok(()),
+        Node::None
+        | Node::Bool(_)
+        | Node::Int(_)
+        | Node::BigInt(_)
+        | Node::Float(_)
+        | Node::Complex(..)
+        | Node::List(_)
+        | Node::Tuple(_)
+        | Node::Size(_)
+        | Node::Storage(_)
+        | Node::Tensor(_) => Ok(()),
         Node::Text(text) => check_length(text.len() as u64),
         Node::SurrogateText(bytes) => {
             check_length(bytes.len() as u64)?;
@@ -40,15 +48,20 @@ pub(super) fn check(tree: &Tree, node: &Node) -> Result<(), String> {
             known(globals::lookup(&format!("torch.{name}")) == Some(Known::QScheme), "scheme")
         }
         Node::Dtype(dtype) => check_dtype(*dtype),
-        Node::Global(name) if globals::lookup(name).is_some_and(Known::in_torch) => Ok(()),
-        Node::Global(_) | Node::Object(_) => {
-            Err("it isn't on the list of names that PyTorch's safe reader (weights_only=True) takes"
-                .to_owned())
-        }
+        Node::Global(name) => listed(globals::lookup(name).is_some_and(Known::in_torch)),
+        Node::Object(_) => listed(false),
         Node::Array(_) => Err(format!("{NOT_SAFE}; make a tensor of it")),
         Node::FrozenSet(_) => Err(format!("{NOT_SAFE}; make a set or a tuple of it")),
         Node::ArrayDtype(_) => Err(NOT_SAFE.to_owned()),
     }
+}
+
+/// Refuses a name that isn't on the list.
+fn listed(is_listed: bool) -> Result<(), String> {
+    if is_listed {
+        return Ok(());
+    }
+    Err("it isn't on the list of names that PyTorch's safe reader (weights_only=True) takes".to_owned())
 }
 
 /// Text and bytes have a length of four bytes.

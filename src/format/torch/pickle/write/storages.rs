@@ -143,9 +143,9 @@ fn whole(tree: &Tree, id: StorageId) -> Result<(StorageId, u64), String> {
         let Some(storage) = tree.storage(root) else { return Err("its storage is missing".to_owned()) };
         let Some((outer, offset)) = storage.part_of else { return Ok((root, start)) };
         let end = offset.checked_add(storage.bytes);
-        let room = tree.storage(outer).map_or(0, |outer| outer.bytes);
+        let limit = tree.storage(outer).map_or(0, |outer| outer.bytes);
         start = match (end, start.checked_add(offset)) {
-            (Some(end), Some(start)) if end <= room => start,
+            (Some(end), Some(start)) if end <= limit => start,
             _ => return Err("its storage reaches past the end of the one that it is a part of".to_owned()),
         };
         root = outer;

@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
 }
 
 /// A tensor of which only type, shape and strides are there.
-fn meta<'a>(tensor: &'a Tensor, strides: Vec<u64>, requires_grad: bool) -> Rebuild<'a> {
+fn meta(tensor: &Tensor, strides: Vec<u64>, requires_grad: bool) -> Rebuild<'_> {
     let lengths = Step::Lengths((&tensor.shape).into());
     let arguments =
         vec![dtype(tensor.dtype), lengths, Step::Lengths(strides.into()), Step::Bool(requires_grad)];

@@ -1,0 +1,10 @@
+use clap::Args;
+
+/// Prints the manual page, in roff.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  ckpt man verify | man -l -")]
+pub(in crate::cli) struct ManArgs {
+    /// The page of one command instead of the main page
+    #[arg(value_name = "COMMAND", value_parser = ["verify", "info", "cp", "seal", "scrub", "completions", "man"])]
+    pub(in crate::cli) command: Option<String>,
+}
