@@ -11,3 +11,4 @@ mod run;
 pub(super) use fit::{Fitted, fit};
 pub use options::ConvertOptions;
 pub use run::convert;
+pub(super) use run::{refuse_change, refuse_same};

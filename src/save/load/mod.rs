@@ -30,7 +30,7 @@ use select::Listing;
 pub use into::{Target, load_into};
 pub use options::{Access, LoadOptions};
 pub(super) use streamed::{Streamed, open_streamed, stream};
-pub(super) use structure::{Place, Record, Structure, own, torch_metadata};
+pub(super) use structure::{Place, Record, Structure, foreign, own, torch_metadata};
 
 /// Loads a checkpoint: a safetensors file, or one that `torch.save` wrote.
 ///

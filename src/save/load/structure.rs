@@ -118,7 +118,7 @@ impl Structure {
     }
 
     /// Takes up a PyTorch checkpoint. `records` are the archive's, by where their data begins.
-    fn of_checkpoint(
+    pub(in crate::save) fn of_checkpoint(
         checkpoint: Checkpoint,
         format: FormatKind,
         records: &HashMap<u64, &Entry>,
@@ -199,7 +199,7 @@ fn place(
 }
 
 /// The finding for what is recognised, and is no checkpoint that can be loaded.
-fn foreign(kind: FormatKind) -> Finding {
+pub(in crate::save) fn foreign(kind: FormatKind) -> Finding {
     let message = format!("the content is {}: no checkpoint that can be loaded", kind.describe());
     Finding::incompatible(Code::ForeignFormat, Level::Container, message)
 }
