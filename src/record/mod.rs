@@ -4,6 +4,8 @@
 //! it from other programs; a test holds that page against these types.
 
 mod code;
+mod compared;
+mod converted;
 mod copy;
 mod finding;
 mod info;
@@ -13,6 +15,7 @@ mod marker;
 mod position;
 mod proof;
 mod report;
+mod salvaged;
 mod scrub;
 mod seal;
 mod sealed;
@@ -21,6 +24,8 @@ mod verdict;
 mod words;
 
 pub use code::Code;
+pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};
+pub use converted::{CONVERT_SCHEMA, Converted, Dropped};
 pub use copy::{COPY_SCHEMA, Copied, CopiedFile};
 pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};
@@ -30,6 +35,7 @@ pub use marker::{Described, Marker, MarkerFit};
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};
 pub use report::{Integrity, REPORT_SCHEMA, Report};
+pub use salvaged::{Evidence, Missing, SALVAGE_SCHEMA, Salvaged};
 pub use scrub::{SCRUB_SCHEMA, ScrubEnd, ScrubSummary, Standing};
 pub use seal::{Seal, SealDigests};
 pub use sealed::{SEAL_SCHEMA, SealOutcome, Sealed};

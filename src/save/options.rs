@@ -21,6 +21,18 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Safetensors, Self::Torch, Self::TorchFlat];
+
+    /// Returns the name: `safetensors`, `torch`, `torch-flat`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::Torch => "torch",
+            Self::TorchFlat => "torch-flat",
+        }
+    }
+
     /// Returns the format that goes by a path's extension.
     ///
     /// # Errors

@@ -60,9 +60,21 @@ pub fn save_on(
     state: &State<'_>,
     options: &SaveOptions,
 ) -> Result<Saved, Error> {
+    save_checked(disk, path, state, options, &|| Ok(()))
+}
+
+/// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
+/// what they were.
+pub(super) fn save_checked(
+    disk: &dyn Disk,
+    path: &Path,
+    state: &State<'_>,
+    options: &SaveOptions,
+    check: &dyn Fn() -> Result<(), Error>,
+) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     let encoding = encode(state, format, options).map_err(|error| error.at(path))?;
-    store(disk, path, &*encoding, format, options)
+    store(disk, path, &*encoding, format, options, check)
 }
 
 /// Brings a state into a format.
@@ -90,6 +102,7 @@ fn store(
     encoding: &dyn Encoding,
     format: Format,
     options: &SaveOptions,
+    check: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Saved, Error> {
     let start = Instant::now();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
@@ -101,6 +114,7 @@ fn store(
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
     let validating = if options.validate { validate(disk, &temporary, options)? } else { Duration::ZERO };
+    check()?;
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
     temporary.commit(existing, options.durability)?;

@@ -11,6 +11,10 @@ mod cli;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod convert;
+#[cfg(test)]
+mod diff;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump;
@@ -27,3 +31,5 @@ mod proven;
 #[cfg(test)]
 #[cfg(feature = "cli")]
 mod readme;
+#[cfg(test)]
+mod salvage;

@@ -1,7 +1,7 @@
 //! What `torch.save` writes, in all its ages; and a writer of its present one.
 //!
 //! The only room that knows pickles; nothing here executes one. `archive` reads the ZIP archives of
-//! PyTorch 1.6 and later, `legacy` the five pickles of before. Both give a [`Checkpoint`]: the values
+//! PyTorch 1.6 and later, `recover` what is left of one that is damaged, `legacy` the five pickles of before. All give a [`Checkpoint`]: the values
 //! as a [`Tree`](crate::tensor::Tree), and where the data of each storage lies. [`encode`] makes an archive of
 //! a [`State`](crate::tensor::State) that proves itself.
 
@@ -11,6 +11,7 @@ pub mod legacy;
 mod options;
 pub mod pickle;
 mod proof;
+mod recover;
 mod tar;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,9 @@ mod write;
 pub use checkpoint::{Checkpoint, StorageData};
 pub use options::ReadOptions;
 pub use proof::PROOF_RECORD;
+pub(crate) use recover::{Recovered, recover};
 pub(crate) use tar::{is_tar, is_torch_tar};
+pub(crate) use write::check_flat_tensor;
 pub use write::{Flavour, TorchEncoding, encode};
 
 use crate::record::{Code, Finding, Level};

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! and every byte must belong to exactly one of them. [`Archive::open`] reads the directory,
-//! `local` the headers beside the data, and `write` makes both. Where the archive is PyTorch's own work, `layout` holds
+//! `local` the headers beside the data, and `write` makes both; `stray` finds headers where the directory is gone. Where the archive is PyTorch's own work, `layout` holds
 //! even padding and unused fields to the values that PyTorch writes.
 
 mod directory;
@@ -20,6 +20,7 @@ mod entry;
 mod inflate;
 mod layout;
 mod local;
+mod stray;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,6 +31,7 @@ use crate::io::ReadAt;
 
 pub use entry::{Entry, Method};
 pub(crate) use inflate::{inflate_checksum, inflate_to_memory};
+pub(crate) use stray::{Stray, descriptor_at, header_at, next_header};
 
 /// The first bytes of an archive that has entries.
 pub const LOCAL_SIGNATURE: [u8; 4] = *b"PK\x03\x04";

@@ -1,8 +1,8 @@
 //! One checkpoint back in.
 //!
 //! The structure is read first (`structure`), what is asked of it is held against it (`select`), and only then
-//! is any tensor read: into memory (`eager`), at the first look (`mapped`), or into tensors that are there
-//! already (`into`). Each byte is held against its checksum in the pass that reads it (`checks`).
+//! is any tensor read: into memory (`eager`), at the first look (`mapped`), into tensors that are there
+//! already (`into`), or anew at each look, for who passes the bytes on (`streamed`). Each byte is held against its checksum in the pass that reads it (`checks`).
 
 mod checks;
 mod convert;
@@ -12,6 +12,7 @@ mod into;
 mod mapped;
 mod options;
 mod select;
+mod streamed;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -25,10 +26,11 @@ use crate::io::{FileSource, Mapping};
 use crate::tensor::{Data, Node, NodeId, State, StorageId, Tree};
 use eager::Reading;
 use select::Listing;
-use structure::Structure;
 
 pub use into::{Target, load_into};
 pub use options::{Access, LoadOptions};
+pub(super) use streamed::{Streamed, open_streamed, stream};
+pub(super) use structure::{Place, Record, Structure, foreign, own, torch_metadata};
 
 /// Loads a checkpoint: a safetensors file, or one that `torch.save` wrote.
 ///

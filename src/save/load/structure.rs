@@ -1,35 +1,40 @@
 //! What a file holds, before any tensor is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
 use super::LoadOptions;
 use crate::Error;
+use crate::digest::Crc32;
 use crate::format::safetensors;
 use crate::format::safetensors::structure::{self, Contents};
-use crate::format::torch::archive::TorchArchive;
+use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
 use crate::format::torch::{Checkpoint, StorageData, legacy};
-use crate::format::zip::Entry;
-use crate::format::{Flaw, Proven, detect};
-use crate::io::FileSource;
+use crate::format::zip::{Entry, Method};
+use crate::format::{Flaw, Proven, detect, read_vec};
+use crate::io::{FileSource, ReadAt};
 use crate::record::{Code, Finding, FormatKind, Level};
 use crate::tensor::{Storage, StorageId, Tree};
 
 /// A checkpoint whose structure was read, with where its bytes are.
-pub(super) struct Structure {
-    pub(super) tree: Tree,
+pub(in crate::save) struct Structure {
+    pub(in crate::save) tree: Tree,
     /// Where each of the tree's storages lies, in the same order.
-    pub(super) places: Vec<Place>,
+    pub(in crate::save) places: Vec<Place>,
     /// Whether the bytes of numbers have to be turned.
-    pub(super) big_endian: bool,
+    pub(in crate::save) big_endian: bool,
     /// The proof that the file carries, where it is to be held against the file.
-    pub(super) proof: Option<Proven>,
+    pub(in crate::save) proof: Option<Proven>,
+    /// What the content is.
+    pub(in crate::save) format: FormatKind,
+    /// The caller's own metadata, without what is the project's.
+    pub(in crate::save) metadata: BTreeMap<String, String>,
 }
 
 /// Where a storage's bytes are.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(in crate::save) enum Place {
     /// In the file, as they are.
     At(Range<u64>, Record),
     /// In the file, deflated.
@@ -40,11 +45,11 @@ pub(super) enum Place {
 
 /// The record of an archive that a storage is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
+pub(in crate::save) struct Record {
     /// Its name; none in other formats.
-    pub(super) name: Option<String>,
+    pub(in crate::save) name: Option<String>,
     /// Its checksum, where it has one.
-    pub(super) crc32: Option<u32>,
+    pub(in crate::save) crc32: Option<u32>,
 }
 
 impl Structure {
@@ -70,7 +75,7 @@ impl Structure {
             FormatKind::Zip => Self::of_archive(source, options),
             FormatKind::TorchLegacy => {
                 let checkpoint = legacy::read(source, &options.read_options())?;
-                Self::of_checkpoint(checkpoint, &HashMap::new(), None)
+                Self::of_checkpoint(checkpoint, FormatKind::TorchLegacy, &HashMap::new())
             }
             FormatKind::Empty => {
                 let message = "the file is empty: it was created, and nothing was written or kept";
@@ -91,7 +96,9 @@ impl Structure {
         let Contents { tree, ranges } = structure::read(&header)?;
         let place =
             |range: Option<_>| range.map_or(Place::Nowhere, |range| Place::At(range, Record::default()));
-        Ok(Self { tree, places: ranges.into_iter().map(place).collect(), big_endian: false, proof })
+        let places = ranges.into_iter().map(place).collect();
+        let (format, metadata) = (FormatKind::Safetensors, own(header.metadata));
+        Ok(Self { tree, places, big_endian: false, proof, format, metadata })
     }
 
     fn of_archive(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
@@ -106,28 +113,63 @@ impl Structure {
         }
         let entries = &archive.archive.entries;
         let records = entries.iter().map(|entry| (entry.data.start, entry)).collect();
-        Self::of_checkpoint(checkpoint, &records, proof)
+        let structure = Self::of_checkpoint(checkpoint, archive.kind, &records)?;
+        Ok(Self { proof, metadata: torch_metadata(source, &archive)?, ..structure })
     }
 
     /// Takes up a PyTorch checkpoint. `records` are the archive's, by where their data begins.
-    fn of_checkpoint(
+    pub(in crate::save) fn of_checkpoint(
         checkpoint: Checkpoint,
+        format: FormatKind,
         records: &HashMap<u64, &Entry>,
-        proof: Option<Proven>,
     ) -> Result<Self, Flaw> {
         if let Some(finding) = checkpoint.findings.into_iter().find(Finding::is_failure) {
             return Err(finding.into());
         }
         let places = checkpoint.data.iter().zip(checkpoint.tree.storages());
         let places = places.map(|(data, storage)| place(data, storage, &checkpoint.data, records)).collect();
-        Ok(Self { tree: checkpoint.tree, places, big_endian: checkpoint.big_endian, proof })
+        let (big_endian, metadata) = (checkpoint.big_endian, BTreeMap::new());
+        Ok(Self { tree: checkpoint.tree, places, big_endian, proof: None, format, metadata })
     }
 
     /// Returns where a storage lies.
-    pub(super) fn place(&self, id: StorageId) -> &Place {
+    pub(in crate::save) fn place(&self, id: StorageId) -> &Place {
         self.places.get(id.0 as usize).unwrap_or(&Place::Nowhere)
     }
 }
+
+/// The longest metadata that is read from an archive, in bytes: as much as a safetensors header may have.
+const MAX_METADATA_BYTES: u64 = safetensors::MAX_HEADER_BYTES;
+
+/// Leaves out the metadata that is the project's own.
+pub(in crate::save) fn own(mut metadata: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    metadata.retain(|key, _| !key.starts_with("ckpt."));
+    metadata
+}
+
+/// Reads the metadata that ckpt puts into an archive; what another program put there is none.
+pub(in crate::save) fn torch_metadata(
+    source: &dyn ReadAt,
+    archive: &TorchArchive,
+) -> Result<BTreeMap<String, String>, Flaw> {
+    let is_metadata =
+        |entry: &&Entry| entry.name.split_once('/').is_some_and(|(_, name)| name == METADATA_RECORD);
+    let entry = archive.archive.entries.iter().find(is_metadata);
+    let Some(entry) = entry.filter(|entry| {
+        entry.method == Method::Stored && entry.size <= MAX_METADATA_BYTES && entry.crc32.is_some()
+    }) else {
+        return Ok(BTreeMap::new());
+    };
+    let bytes = read_vec(source, entry.data.clone())?;
+    let found = Crc32::of(&bytes).value();
+    match entry.crc32 {
+        Some(expected) if expected != found => Err(checksum_mismatch(&entry.name, expected, found).into()),
+        _ => Ok(own(serde_json::from_slice(&bytes).unwrap_or_default())),
+    }
+}
+
+/// The name of the caller's metadata within an archive's folder.
+const METADATA_RECORD: &str = "ckpt/metadata";
 
 /// Finds where a storage's bytes are: those of a part are within those of the whole, which has no checksum in
 /// the format that has parts.
@@ -157,7 +199,7 @@ fn place(
 }
 
 /// The finding for what is recognised, and is no checkpoint that can be loaded.
-fn foreign(kind: FormatKind) -> Finding {
+pub(in crate::save) fn foreign(kind: FormatKind) -> Finding {
     let message = format!("the content is {}: no checkpoint that can be loaded", kind.describe());
     Finding::incompatible(Code::ForeignFormat, Level::Container, message)
 }

@@ -34,7 +34,7 @@ pub(super) fn check(tree: &Tree) -> Result<(), Error> {
 }
 
 /// Refuses a tensor that isn't plainly strided.
-fn check_tensor(tree: &Tree, tensor: &Tensor) -> Result<(), &'static str> {
+pub(crate) fn check_tensor(tree: &Tree, tensor: &Tensor) -> Result<(), &'static str> {
     let Body::Strided { storage, quantizer: None, .. } = &tensor.body else {
         return Err("this one isn't plainly strided");
     };

@@ -23,6 +23,7 @@ mod plan;
 pub(crate) mod tests;
 
 pub use encoding::TorchEncoding;
+pub(crate) use flat::check_tensor as check_flat_tensor;
 
 use crate::Error;
 use crate::format::EncodeOptions;

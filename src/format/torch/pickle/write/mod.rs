@@ -18,9 +18,11 @@ mod survey;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 pub(crate) use refusal::Refusal;
 pub(crate) use storages::Planned;
+pub(crate) use unfit::unfit;
 
 use super::read;
 use crate::Error;
