@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod codes;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod dump;

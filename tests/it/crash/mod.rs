@@ -1,0 +1,15 @@
+//! What is left of a save when the power goes, a call fails, or the process is killed.
+//!
+//! A [`FakeDisk`](disk::FakeDisk) keeps a journal of all calls of one save. From the journal come the
+//! images that a loss of power at any call may leave behind ([`power`]), without saving anew.
+
+mod disk;
+mod fault;
+mod file;
+mod image;
+mod journal;
+mod names;
+mod power;
+mod protocol;
+mod random;
+mod survival;
