@@ -3,13 +3,18 @@
 //! A [`FakeDisk`](disk::FakeDisk) keeps a journal of all calls of one save. From the journal come the
 //! images that a loss of power at any call may leave behind ([`power`]), without saving anew.
 
+mod cuts;
 mod disk;
 mod fault;
+mod faults;
 mod file;
 mod image;
 mod journal;
+mod judge;
 mod names;
 mod power;
 mod protocol;
 mod random;
+mod saving;
+mod scenario;
 mod survival;
