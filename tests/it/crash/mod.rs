@@ -15,6 +15,8 @@ mod names;
 mod power;
 mod protocol;
 mod random;
+#[cfg(unix)]
+mod real;
 mod saving;
 mod scenario;
 mod survival;

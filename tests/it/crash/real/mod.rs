@@ -1,0 +1,12 @@
+//! The same on real file systems, with a real process.
+//!
+//! A [`writer`] is this very program, started anew; it saves generation after generation over one file. What
+//! a machine can't do (mount, trace) is left out, and the reason printed.
+
+mod full;
+mod images;
+mod kill;
+mod mount;
+mod places;
+mod trace;
+mod writer;
