@@ -91,7 +91,11 @@ fn resolve(
         return lost("its record is compressed, and the directory that says how is gone".to_owned());
     }
     if data.end - data.start != storage.bytes {
-        return lost(format!("its record has {} bytes, and {} were saved", data.end - data.start, storage.bytes));
+        return lost(format!(
+            "its record has {} bytes, and {} were saved",
+            data.end - data.start,
+            storage.bytes
+        ));
     }
     if data.end > end {
         return lost(format!("the file ends {} bytes before its data does", data.end - end));

@@ -147,7 +147,9 @@ impl SmallFloat {
         let power = |exponent: u32| 2_f64.powi(i32::try_from(exponent).unwrap_or_default() - bias);
         match special {
             Special::Ieee if is_highest && mantissa > 0 => return f64::NAN,
-            Special::Ieee if is_highest => return if is_negative { f64::NEG_INFINITY } else { f64::INFINITY },
+            Special::Ieee if is_highest => {
+                return if is_negative { f64::NEG_INFINITY } else { f64::INFINITY };
+            }
             Special::AllOnes if is_highest && mantissa == ones(mantissa_bits) => return f64::NAN,
             Special::NegativeZero if is_negative && exponent == 0 && mantissa == 0 => return f64::NAN,
             Special::PowerOfTwo if is_highest => return f64::NAN,
@@ -247,7 +249,11 @@ mod tests {
             (F8E8m0fnu, 127, 1.0),
             (F8E8m0fnu, 0, 2_f64.powi(-127)),
         ] {
-            assert!(value(dtype, bits).to_bits() == expected.to_bits(), "{dtype} {bits:#x}: {}", value(dtype, bits));
+            assert!(
+                value(dtype, bits).to_bits() == expected.to_bits(),
+                "{dtype} {bits:#x}: {}",
+                value(dtype, bits)
+            );
         }
         for (dtype, bits) in [
             (F16, 0x7c01),
@@ -287,9 +293,15 @@ mod tests {
     #[test]
     fn differences_are_exact_at_the_ends() {
         let apart = |dtype, one: &[u8], other: &[u8]| Numbers::of(dtype).apart(one, other);
-        assert_eq!(apart(Dtype::I64, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes()), Apart::By(2_f64.powi(63)));
+        assert_eq!(
+            apart(Dtype::I64, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes()),
+            Apart::By(2_f64.powi(63))
+        );
         assert_eq!(apart(Dtype::I8, &[0xff], &[0x7f]), Apart::By(128.0));
-        assert_eq!(apart(Dtype::U64, &u64::MAX.to_le_bytes(), &0_u64.to_le_bytes()), Apart::By(2_f64.powi(64)));
+        assert_eq!(
+            apart(Dtype::U64, &u64::MAX.to_le_bytes(), &0_u64.to_le_bytes()),
+            Apart::By(2_f64.powi(64))
+        );
         assert_eq!(apart(Dtype::F32, &0_f32.to_le_bytes(), &(-0_f32).to_le_bytes()), Apart::By(0.0));
         let nan = |bits: u32| bits.to_le_bytes();
         assert_eq!(apart(Dtype::F32, &nan(0x7fc0_0000), &nan(0xffc0_0001)), Apart::BothNan);

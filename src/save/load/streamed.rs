@@ -109,7 +109,8 @@ impl Stored {
             let mut bytes = match &self.place {
                 Place::Deflated(entry) => self.inflate(entry)?,
                 Place::At(range, _) => {
-                    let too_large = || Error::usage("a storage is larger than the memory").at(&self.file.path);
+                    let too_large =
+                        || Error::usage("a storage is larger than the memory").at(&self.file.path);
                     let length = usize::try_from(self.len).map_err(|_| too_large())?;
                     let mut bytes = Vec::new();
                     bytes.try_reserve_exact(length).map_err(|_| too_large())?;

@@ -141,7 +141,8 @@ impl Judge<'_> {
 
     fn blocks(&self, blocks: &[(Range<u64>, Digest)], sums: Option<Vec<Sum>>) -> Verdict {
         let Some(sums) = sums else { return unreadable() };
-        let differs = |((_, expected), found): &(&(Range<u64>, Digest), &Sum)| Sum::Digest(*expected) != **found;
+        let differs =
+            |((_, expected), found): &(&(Range<u64>, Digest), &Sum)| Sum::Digest(*expected) != **found;
         match blocks.iter().zip(&sums).find(differs) {
             Some(((range, _), _)) => Verdict::Lost(format!(
                 "its {} bytes from offset {} on haven't the digest that the proof names for them",
@@ -183,7 +184,9 @@ impl Judge<'_> {
         if self.remains.is_vouched {
             return Verdict::Intact;
         }
-        Verdict::Unproven("its bytes are as they were written, and nothing proves its name and shape".to_owned())
+        Verdict::Unproven(
+            "its bytes are as they were written, and nothing proves its name and shape".to_owned(),
+        )
     }
 }
 
