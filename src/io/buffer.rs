@@ -49,11 +49,32 @@ pub(super) fn with_copy_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 
 /// Lends a buffer of [`BLOCK_BYTES`] bytes on huge pages, aligned to those, with arbitrary content.
 pub(super) fn with_direct_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    let idle = DIRECT.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut buffer = idle.unwrap_or_else(|| Buffer::new(BLOCK_BYTES));
-    let result = work(buffer.bytes_mut());
-    DIRECT.lock().unwrap_or_else(PoisonError::into_inner).give_back(buffer);
-    result
+    work(DirectBuffer::borrow().bytes_mut())
+}
+
+/// A buffer as [`with_direct_buffer`] lends it, for those who hand it on to another thread.
+pub(super) struct DirectBuffer(Option<Buffer>);
+
+impl DirectBuffer {
+    /// Borrows the buffer that was used longest ago.
+    pub(super) fn borrow() -> Self {
+        let idle = DIRECT.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Self(Some(idle.unwrap_or_else(|| Buffer::new(BLOCK_BYTES))))
+    }
+
+    /// Returns its bytes.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.as_mut().map_or(&mut [], Buffer::bytes_mut)
+    }
+}
+
+/// Gives the buffer back.
+impl Drop for DirectBuffer {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.0.take() {
+            DIRECT.lock().unwrap_or_else(PoisonError::into_inner).give_back(buffer);
+        }
+    }
 }
 
 /// Buffers that are used in turn.

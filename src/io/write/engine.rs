@@ -1,13 +1,15 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use super::compose::{Composer, Part, Wanted, gather, length};
 use super::layout::{Granule, Layout, Windows};
-use super::{Piece, PieceDigest, WriteError, WriteOptions};
+use super::{Piece, PieceDigest, WriteError, WriteOptions, pipeline};
 use crate::digest::Crc32;
 use crate::io::buffer::{DIRECT_BUFFERS, with_direct_buffer};
 use crate::io::commit::DiskFile;
+
+/// The fewest threads that share the work by its kind: two that fill buffers and two that write them.
+const MIN_PIPELINE: usize = 4;
 
 /// The bytes that are worth a thread: a few milliseconds of the device, against some 50 µs to start it.
 const BYTES_PER_THREAD: u64 = 8 << 20;
@@ -30,17 +32,8 @@ pub fn write_pieces(
 ) -> Result<Vec<PieceDigest>, WriteError> {
     let layout = Layout::new(pieces.iter().copied())?;
     let threads = worthwhile_threads(layout.bytes(), options.threads);
-    let queue = Queue(Mutex::new(layout.windows()));
-    let work = || drain(file, &layout, &queue, options);
-    let parts = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let own = work();
-        others.into_iter().fold(own, |parts, other| {
-            let (mut parts, others) = (parts?, other.join().unwrap_or_else(panicked)?);
-            parts.extend(others);
-            Ok(parts)
-        })
-    })?;
+    let work = Work { file, layout: &layout, queue: Queue(Mutex::new(layout.windows())), options };
+    let parts = if threads < MIN_PIPELINE { work.write_one_by_one()? } else { pipeline::run(&work, threads)? };
     let empty = |piece: &Piece<'_>| PieceDigest {
         blocks: Vec::new(),
         crc32: (piece.is_data && options.crc32).then(Crc32::default),
@@ -48,8 +41,35 @@ pub fn write_pieces(
     Ok(gather(parts, pieces.iter().map(empty).collect()))
 }
 
+/// What the threads of one call share.
+pub(super) struct Work<'w, 'a> {
+    pub(super) file: &'w dyn DiskFile,
+    pub(super) layout: &'w Layout<'a>,
+    pub(super) queue: Queue<'w, 'a>,
+    pub(super) options: &'w WriteOptions<'w>,
+}
+
+impl<'w, 'a> Work<'w, 'a> {
+    /// Returns what fills buffers, with the digests that are asked for.
+    pub(super) fn composer(&self) -> Composer<'w, 'a> {
+        let wanted = Wanted { algorithm: self.options.algorithm, crc32: self.options.crc32 };
+        Composer::new(self.layout, Some(wanted))
+    }
+
+    /// Fills and writes one window after the other, on this thread.
+    fn write_one_by_one(&self) -> Result<Vec<Part>, WriteError> {
+        let mut composer = self.composer();
+        while let Some(window) = self.queue.next() {
+            let granule = Granule::of(self.file);
+            let runs = self.layout.runs(&window, granule);
+            write_runs(self.file, runs, granule, &mut composer, self.options.progress)?;
+        }
+        Ok(composer.into_parts())
+    }
+}
+
 /// The windows that no thread has taken yet.
-struct Queue<'l, 'a>(Mutex<Windows<'l, 'a>>);
+pub(super) struct Queue<'l, 'a>(Mutex<Windows<'l, 'a>>);
 
 impl<'l, 'a> Queue<'l, 'a> {
     fn lock(&self) -> MutexGuard<'_, Windows<'l, 'a>> {
@@ -57,27 +77,14 @@ impl<'l, 'a> Queue<'l, 'a> {
     }
 
     /// Takes the next window. The lock doesn't outlive the call.
-    fn next(&self) -> Option<Range<u64>> {
+    pub(super) fn next(&self) -> Option<Range<u64>> {
         self.lock().next()
     }
-}
 
-/// Writes windows until the queue is empty. An error empties it, so that the others stop as well.
-fn drain(
-    file: &dyn DiskFile,
-    layout: &Layout<'_>,
-    queue: &Queue<'_, '_>,
-    options: &WriteOptions<'_>,
-) -> Result<Vec<Part>, WriteError> {
-    let wanted = Wanted { algorithm: options.algorithm, crc32: options.crc32 };
-    let mut composer = Composer::new(layout, Some(wanted));
-    while let Some(window) = queue.next() {
-        let granule = Granule::of(file);
-        let runs = layout.runs(&window, granule);
-        let written = write_runs(file, runs, granule, &mut composer, options.progress);
-        written.inspect_err(|_| queue.lock().stop())?;
+    /// Forgets the windows that are left, so that all threads come to their end.
+    pub(super) fn stop(&self) {
+        self.lock().stop();
     }
-    Ok(composer.into_parts())
 }
 
 /// Writes runs that lie in one window.
@@ -99,11 +106,6 @@ pub(super) fn write_runs(
         }
         Ok(())
     })
-}
-
-/// Passes a panic on: none of ours, but sources and the progress callback are the caller's.
-fn panicked<T>(cause: Box<dyn std::any::Any + Send>) -> T {
-    std::panic::resume_unwind(cause)
 }
 
 /// Returns how many threads the work is worth: at least one, and each with a buffer of the pool.

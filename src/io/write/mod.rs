@@ -9,6 +9,7 @@ mod engine;
 mod head;
 mod layout;
 mod piece;
+mod pipeline;
 #[cfg(test)]
 mod tests;
 
