@@ -1,5 +1,5 @@
 //! Bytes in and out: reading at an offset, scanning ranges of a file at the device's speed, and writing
-//! pieces of one ([`write`]).
+//! pieces of one ([`mod@write`]).
 //!
 //! Formats read headers through [`ReadAt`] and know no paths. To verify a checkpoint, its bulk is only
 //! checksummed, never kept: that is [`ScanSource::checksum`], which [`FileSource`] answers with

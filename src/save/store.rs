@@ -5,7 +5,7 @@ use super::marker::MarkerUpdate;
 use super::{Format, SaveOptions, Saved};
 use crate::Error;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
-use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean};
+use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
 use crate::record::Proof;
 use crate::tensor::State;
@@ -107,9 +107,10 @@ fn store(
     let start = Instant::now();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
     refuse_existing(disk, path, existing)?;
+    // First of all: their room may be needed.
+    clean_beside(disk, path);
     let mut temporary = Temporary::create(disk, path)?;
     let destination = temporary.destination().to_owned();
-    clean(disk, destination.parent().unwrap_or(Path::new(".")));
     temporary.reserve(encoding.len())?;
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();

@@ -52,6 +52,12 @@ pub fn clean(disk: &dyn Disk, directory: &Path) -> usize {
     ours.filter(|name| disk.remove_abandoned(&directory.join(name)).unwrap_or(false)).count()
 }
 
+/// As [`clean()`], in the directory of a file: of that which a symbolic link at `path` leads to.
+pub fn clean_beside(disk: &dyn Disk, path: &Path) -> usize {
+    let resolved = disk.resolve(path).ok();
+    resolved.and_then(|path| Some(clean(disk, path.parent()?))).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -4,7 +4,7 @@
 //! who writes it. When all bytes are on the disk it takes the destination's name in one step, and then the
 //! directory is synced. Until that step the old file is as it was; an error removes the temporary one.
 //!
-//! What a killed process leaves behind has a free lock: [`clean`] removes it.
+//! What a killed process leaves behind has a free lock: [`clean()`] removes it.
 
 mod clean;
 mod disk;
@@ -13,7 +13,7 @@ mod local;
 mod small;
 mod temporary;
 
-pub use clean::{clean, is_temporary};
+pub use clean::{clean, clean_beside, is_temporary};
 pub use disk::{Disk, DiskFile, Existing, Stat};
 pub use local::{LocalDisk, LocalFile};
 pub use small::{remove_durably, write_small};

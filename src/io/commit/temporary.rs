@@ -31,7 +31,7 @@ pub enum Durability {
 
 /// A file that is being written beside its destination.
 ///
-/// It is locked until it has its name, so that [`clean`](super::clean) leaves it alone. Dropping it removes
+/// It is locked until it has its name, so that [`clean`](super::clean()) leaves it alone. Dropping it removes
 /// it, and the destination stays as it was.
 ///
 /// An existing file's permission bits and owner are kept, its access control lists and extended attributes
