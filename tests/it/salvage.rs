@@ -61,7 +61,11 @@ fn missing(salvaged: &Salvaged) -> Vec<&str> {
 }
 
 fn view(seed: u32, len: u32) -> TensorView<'static> {
-    let byte = |at: u32| ((at + seed).wrapping_mul(0x9E37_79B1) >> 24).to_le_bytes()[0];
+    let byte = |at: u32| {
+        let mixed = at.wrapping_mul(0x9E37_79B1).wrapping_add(seed.wrapping_mul(0x85EB_CA6B));
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x2C1B_3C6D);
+        (mixed >> 24).to_le_bytes()[0]
+    };
     TensorView::new(Dtype::U8, [u64::from(len)], (0..len).map(byte).collect::<Vec<_>>()).unwrap()
 }
 
