@@ -20,8 +20,7 @@ pub(super) fn run(args: &ConvertArgs) -> Result<Outcome, Stop> {
     // Each byte is read to be verified, and written.
     let passes = if args.skip_checkpoint_validation { 1 } else { 2 };
     let progress = Progress::over_bytes(bytes.saturating_mul(passes), args.output);
-    let mut options = ConvertOptions::default();
-    options.lossy = args.lossy;
+    let mut options = ConvertOptions { lossy: args.lossy, ..ConvertOptions::default() };
     options.verify = args.check.options();
     options.verify.skip_contents = args.skip_checkpoint_validation;
     options.verify.progress = progress.sink();

@@ -15,10 +15,8 @@ pub(super) fn run(args: &DiffArgs) -> Result<Outcome, Stop> {
     let len = |path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let bytes = if args.keys_only { 0 } else { len(&args.left).saturating_add(len(&args.right)) };
     let progress = Progress::over_bytes(bytes, args.output);
-    let mut options = DiffOptions::default();
-    options.tolerance = args.tolerance;
-    options.keys_only = args.keys_only;
-    options.full = args.full;
+    let (tolerance, keys_only, full) = (args.tolerance, args.keys_only, args.full);
+    let mut options = DiffOptions { tolerance, keys_only, full, ..DiffOptions::default() };
     options.allowed_globals.clone_from(&args.read.allow_global);
     options.threads = args.read.jobs.map_or(options.threads, usize::from);
     options.progress = progress.sink();
@@ -37,7 +35,8 @@ fn show(compared: &Compared, args: &DiffArgs) -> io::Result<()> {
         return out.flush();
     }
     for differing in &compared.differences {
-        let path = if differing.path.is_empty() { "(top level)".to_owned() } else { visible(&differing.path) };
+        let path =
+            if differing.path.is_empty() { "(top level)".to_owned() } else { visible(&differing.path) };
         writeln!(out, "{:<10}  {path}: {}", differing.kind.as_str(), visible(&describe(differing)))?;
     }
     if !args.output.quiet {
@@ -60,17 +59,18 @@ fn describe(differing: &Differing) -> String {
 /// Says how many elements differ, and by how much.
 fn describe_elements(elements: &DifferingElements) -> String {
     let DifferingElements { count: all, differing, largest, at, without_number, both_nan } = elements;
-    let mut text = format!("{differing} of {} differ", count(*all, "element"));
+    let mut parts = vec![format!("{differing} of {} differ", count(*all, "element"))];
     if let Some(largest) = largest {
-        text += &format!(", by at most {largest:?} at {at:?}");
+        parts.push(format!("by at most {largest:?} at {at:?}"));
     }
     if *without_number > 0 {
-        text += &format!(", {without_number} of them not by a number (NaN, infinite, or of an unknown kind)");
+        parts
+            .push(format!("{without_number} of them not by a number (NaN, infinite, or of an unknown kind)"));
     }
     if *both_nan > 0 {
-        text += &format!(", {both_nan} of them NaN on both sides, of different bits");
+        parts.push(format!("{both_nan} of them NaN on both sides, of different bits"));
     }
-    text
+    parts.join(", ")
 }
 
 /// The last line.

@@ -18,8 +18,7 @@ pub(super) fn run(args: &SalvageArgs) -> Result<Outcome, Stop> {
     let bytes = std::fs::metadata(&args.source).map_or(0, |metadata| metadata.len());
     // Each byte is read to be judged, and written.
     let progress = Progress::over_bytes(bytes.saturating_mul(2), args.output);
-    let mut options = SalvageOptions::default();
-    options.unproven = args.unproven;
+    let mut options = SalvageOptions { unproven: args.unproven, ..SalvageOptions::default() };
     options.allowed_globals.clone_from(&args.read.allow_global);
     options.threads = args.read.jobs.map_or(options.threads, usize::from);
     options.progress = progress.sink();

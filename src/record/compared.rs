@@ -86,15 +86,8 @@ pub enum DifferingKind {
 
 impl DifferingKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::OnlyLeft,
-        Self::OnlyRight,
-        Self::Type,
-        Self::Dtype,
-        Self::Shape,
-        Self::Elements,
-        Self::Value,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::OnlyLeft, Self::OnlyRight, Self::Type, Self::Dtype, Self::Shape, Self::Elements, Self::Value];
 
     /// Returns the word in documents: `only-left`.
     pub fn as_str(self) -> &'static str {

@@ -5,10 +5,10 @@
 //! [`load()`] brings it back, verified while it is read. [`copy()`] makes a copy in the same way, [`seal()`]
 //! notes the digests of a file that carries no proof, and [`Scrub`] reads again what was verified longest ago.
 
-mod convert;
-mod diff;
 mod companions;
+mod convert;
 mod copy;
+mod diff;
 mod load;
 mod marker;
 mod names;
@@ -21,8 +21,8 @@ mod stamp;
 mod store;
 
 pub use convert::{ConvertOptions, convert};
-pub use diff::{DiffOptions, diff};
 pub use copy::{CopyOptions, Copying, copy};
+pub use diff::{DiffOptions, diff};
 pub use load::{Access, LoadOptions, Target, load, load_into};
 pub use options::{Format, Progress, SaveOptions};
 pub use salvage::{SalvageOptions, salvage};

@@ -39,7 +39,8 @@ fn view(dtype: Dtype, shape: &[u64]) -> TensorView<'static> {
 /// A training checkpoint, small.
 fn training() -> State<'static> {
     let mut state = State::new();
-    let model = vec![("w".into(), view(Dtype::F32, &[3, 5]).into()), ("b".into(), view(Dtype::Bf16, &[3]).into())];
+    let model =
+        vec![("w".into(), view(Dtype::F32, &[3, 5]).into()), ("b".into(), view(Dtype::Bf16, &[3]).into())];
     state.insert("model", Value::Map(model)).unwrap();
     state.alias("tied", "model.w").unwrap();
     let moments = Value::Map(vec![("exp_avg".into(), view(Dtype::F64, &[15]).into())]);
@@ -53,7 +54,12 @@ fn training() -> State<'static> {
 #[test]
 fn there_and_back_is_the_same() {
     let directory = TempDir::new().unwrap();
-    let own = ["tests/data/small.pt", "tests/data/small.legacy.pt", "tests/data/small.safetensors", "samples/valid.pt"];
+    let own = [
+        "tests/data/small.pt",
+        "tests/data/small.legacy.pt",
+        "tests/data/small.safetensors",
+        "samples/valid.pt",
+    ];
     let mut files: Vec<PathBuf> = own.iter().map(|name| repository().join(name)).collect();
     let training_file = directory.path().join("training.pt");
     save(&training_file, &training(), &SaveOptions::default()).unwrap();
@@ -88,8 +94,11 @@ fn the_corpus_converts_or_is_refused() {
         match convert(&file, &there, &ConvertOptions::default()) {
             Ok(_) => {
                 // Not `same_as`: a tensor that alone sees a part of its storage is stored as that part.
-                let compared = diff(&file, &there, &DiffOptions::default()).unwrap();
-                assert!(compared.equal, "{}: {:?}", file.display(), compared.differences);
+                match diff(&file, &there, &DiffOptions::default()) {
+                    Ok(compared) => assert!(compared.equal, "{}: {:?}", file.display(), compared.differences),
+                    // An expanded tensor can be larger than any memory.
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Usage, "{error}"),
+                }
                 converted += 1;
             }
             Err(error) => assert_ne!(error.kind(), ErrorKind::Io, "{error}"),
@@ -132,7 +141,7 @@ fn a_flat_file_has_the_tensors_by_their_keys() {
     let at = |name: &str| directory.path().join(name);
     save(&at("a.pt"), &training(), &SaveOptions::default()).unwrap();
     let flat = ConvertOptions::default().with_format(Format::TorchFlat);
-    assert!(convert(&at("a.pt"), &at("flat.pt"), &flat).unwrap_err().to_string().contains("'step'") );
+    assert!(convert(&at("a.pt"), &at("flat.pt"), &flat).unwrap_err().to_string().contains("'step'"));
     let converted = convert(&at("a.pt"), &at("flat.pt"), &flat.with_losses()).unwrap();
     let dropped: Vec<_> = converted.dropped.iter().map(|dropped| dropped.path.as_str()).collect();
     assert_eq!(dropped, ["betas.0", "betas.1", "step", ""]);

@@ -153,7 +153,10 @@ fn what_differs_is_named() {
     let keys = diff(&one, &other, &DiffOptions::default().with_keys_only()).unwrap();
     assert_eq!(found(keys), [named("w", DifferingKind::Shape), named("new", DifferingKind::OnlyRight)]);
     let dtype = place.put("c.pt", &tensor(Dtype::I32, &[2], vec![0; 8]));
-    assert_eq!(found(compare(&place.put("d.pt", &floats(&[0.0, 0.0])), &dtype)), [named("w", DifferingKind::Dtype)]);
+    assert_eq!(
+        found(compare(&place.put("d.pt", &floats(&[0.0, 0.0])), &dtype)),
+        [named("w", DifferingKind::Dtype)]
+    );
 }
 
 #[test]

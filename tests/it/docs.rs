@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ckpt::record::{
-    CONVERT_SCHEMA, COPY_SCHEMA, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, INFO_SCHEMA, REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
+    CONVERT_SCHEMA, COPY_SCHEMA, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, INFO_SCHEMA,
+    REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
 };
 use ckpt::{Code, Integrity, Level, Verdict};
 

@@ -36,7 +36,11 @@ impl Place {
     }
 
     /// Salvages these bytes; what comes out must be valid.
-    fn salvage(&self, bytes: &[u8], options: &SalvageOptions) -> Result<(Salvaged, State<'static>), ckpt::Error> {
+    fn salvage(
+        &self,
+        bytes: &[u8],
+        options: &SalvageOptions,
+    ) -> Result<(Salvaged, State<'static>), ckpt::Error> {
         fs::write(self.at(self.name), bytes).unwrap();
         let out = self.at("out.pt");
         let salvaged = salvage(&self.at(self.name), &out, options)?;
@@ -137,7 +141,8 @@ fn a_cut_file_gives_what_is_before_the_cut() {
         let place = Place::new(name);
         let whole = place.whole(&state());
         let data = place.proven(&whole).data;
-        let ends: Vec<u64> = data.iter().flat_map(|range| [range.end - 1, range.end, range.end + 1]).collect();
+        let ends: Vec<u64> =
+            data.iter().flat_map(|range| [range.end - 1, range.end, range.end + 1]).collect();
         for end in ends {
             let cut = &whole[..usize::try_from(end).unwrap().min(whole.len())];
             let kept: Vec<_> = data.iter().filter(|range| range.end <= end).collect();
@@ -167,9 +172,20 @@ fn an_archive_of_pytorch_is_read_without_its_directory() {
     let place = Place::new("file.pt");
     let whole = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/small.pt")).unwrap();
     let archive = TorchArchive::open(&whole).unwrap();
-    let entries: Vec<_> = archive.archive.entries.iter().filter(|entry| entry.name.contains("/data/")).collect();
+    let entries: Vec<_> =
+        archive.archive.entries.iter().filter(|entry| entry.name.contains("/data/")).collect();
     let last = entries.iter().map(|entry| entry.data.end).max().unwrap();
-    let count = load(&{ fs::write(place.at("whole.pt"), &whole).unwrap(); place.at("whole.pt") }, &LoadOptions::default()).unwrap().tensors().unwrap().len() as u64;
+    let count = load(
+        &{
+            fs::write(place.at("whole.pt"), &whole).unwrap();
+            place.at("whole.pt")
+        },
+        &LoadOptions::default(),
+    )
+    .unwrap()
+    .tensors()
+    .unwrap()
+    .len() as u64;
     // The directory is gone, and all descriptors are there.
     let cut = &whole[..usize::try_from(last).unwrap() + 24];
     let (salvaged, _) = place.salvage(cut, &SalvageOptions::default()).unwrap();
@@ -204,7 +220,10 @@ fn any_byte_of_a_small_archive_may_be_damaged() {
         if let Ok((salvaged, saved)) = place.salvage(&damaged, &SalvageOptions::default()) {
             assert!(salvaged.unproven.is_empty());
             for tensor in saved.tensors().unwrap() {
-                assert!(tensor.bytes().unwrap() == small.tensor(tensor.name()).unwrap().bytes().unwrap(), "{at}");
+                assert!(
+                    tensor.bytes().unwrap() == small.tensor(tensor.name()).unwrap().bytes().unwrap(),
+                    "{at}"
+                );
             }
         }
     }

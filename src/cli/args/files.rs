@@ -29,10 +29,8 @@ pub(in crate::cli) struct WriteArgs {
 impl WriteArgs {
     /// Returns how the file is to be saved.
     pub(in crate::cli) fn options(self) -> SaveOptions {
-        let mut options = SaveOptions::default();
-        options.format = self.format;
-        options.marker = self.marker;
-        options.overwrite = !self.no_clobber;
+        let (marker, overwrite) = (self.marker, !self.no_clobber);
+        let mut options = SaveOptions { format: self.format, marker, overwrite, ..SaveOptions::default() };
         if self.strong {
             options.algorithm = Algorithm::Blake3;
         }

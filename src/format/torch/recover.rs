@@ -91,7 +91,11 @@ fn resolve(
         return lost("its record is compressed, and the directory that says how is gone".to_owned());
     }
     if data.end - data.start != storage.bytes {
-        return lost(format!("its record has {} bytes, and {} were saved", data.end - data.start, storage.bytes));
+        return lost(format!(
+            "its record has {} bytes, and {} were saved",
+            data.end - data.start,
+            storage.bytes
+        ));
     }
     if data.end > end {
         return lost(format!("the file ends {} bytes before its data does", data.end - end));
@@ -123,7 +127,7 @@ impl Search<'_> {
                 let Some((folder, _)) = header.name.split_once('/') else { break };
                 self.folder = format!("{folder}/");
             }
-            let end = self.take(header)?;
+            let end = self.take(&header)?;
             // What lies between is a descriptor, or damage.
             next = next_header(self.source, end, &self.folder)?;
         }
@@ -131,10 +135,10 @@ impl Search<'_> {
     }
 
     /// Takes up a record; returns where it ends, as far as that is known.
-    fn take(&mut self, header: Stray) -> Result<u64, Flaw> {
+    fn take(&mut self, header: &Stray) -> Result<u64, Flaw> {
         let name = header.name.strip_prefix(&self.folder).unwrap_or_default().to_owned();
         if name == "data.pkl" && self.pickle.is_none() {
-            return self.take_pickle(&header);
+            return self.take_pickle(header);
         }
         if name == "byteorder" {
             let end = self.source.len().min(header.data + 3);
@@ -145,7 +149,7 @@ impl Search<'_> {
         let size = header.size.or(storage.map(|(_, bytes)| bytes));
         let Some(end) = size.and_then(|size| header.data.checked_add(size)) else { return Ok(header.data) };
         if let Some((key, _)) = storage {
-            let crc32 = self.checksum(&header, end)?;
+            let crc32 = self.checksum(header, end)?;
             let record = Record { data: header.data..end, crc32, is_stored: header.is_stored };
             self.records.entry(key.to_owned()).or_insert(record);
         }

@@ -39,7 +39,8 @@ fn fit_torch(state: State<'static>) -> Result<Fitted, Error> {
     if unfit.is_empty() {
         return Ok(Fitted { state, dropped: Vec::new() });
     }
-    let mut cuts = Cuts { tree, unfit: &unfit, dropped: Vec::new(), values: HashSet::new(), parts: HashSet::new() };
+    let mut cuts =
+        Cuts { tree, unfit: &unfit, dropped: Vec::new(), values: HashSet::new(), parts: HashSet::new() };
     let mut inside: Option<usize> = None;
     walk(tree, |leaf| {
         if inside.is_some_and(|depth| leaf.depth > depth) {
@@ -187,7 +188,12 @@ fn flatten(state: &State<'static>) -> Result<Fitted, Error> {
         }
     })?;
     if nested > 0 {
-        drop("", &format!("libtorch's loadz_multi takes no nesting: {nested} tensors go by their keys, joined by dots"));
+        drop(
+            "",
+            &format!(
+                "libtorch's loadz_multi takes no nesting: {nested} tensors go by their keys, joined by dots"
+            ),
+        );
     }
     if too_many {
         return Err(Error::usage("the state has more values than can be numbered"));

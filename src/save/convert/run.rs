@@ -50,10 +50,8 @@ pub fn convert(source: &Path, destination: &Path, options: &ConvertOptions) -> R
     let start = Instant::now();
     let format = options.save.format.map_or_else(|| Format::of(destination), Ok)?;
     refuse_same(source, destination)?;
-    let load = LoadOptions {
-        allowed_globals: options.verify.allowed_globals.clone(),
-        ..LoadOptions::default()
-    };
+    let load =
+        LoadOptions { allowed_globals: options.verify.allowed_globals.clone(), ..LoadOptions::default() };
     // Opened before it is verified: a change is then seen, whenever it comes.
     let Streamed { state, source: file, format: from, metadata, proof } = open_streamed(source, &load)?;
     if let Some(finding) = verify(source, &options.verify).reason() {
@@ -73,12 +71,11 @@ pub fn convert(source: &Path, destination: &Path, options: &ConvertOptions) -> R
     }
     let tensors = state.tensors()?.len() as u64;
     let notes = device_note(&state, format).into_iter().collect();
-    let saved =
-        save_checked(&LocalDisk, destination, &state, &save, &|| refuse_change(source, &file))?;
+    let saved = save_checked(&LocalDisk, destination, &state, &save, &|| refuse_change(source, &file))?;
     Ok(Converted {
         schema: CONVERT_SCHEMA.to_owned(),
         source: source.to_owned(),
-        destination: saved.path,
+        destination: destination.to_owned(),
         from,
         to: format.as_str().to_owned(),
         tensors,
@@ -126,8 +123,10 @@ fn refusal(dropped: &[Dropped], format: Format) -> Error {
 /// Says that tensors lose the device that they were saved from. A safetensors file's structure keeps it.
 fn device_note(state: &State<'_>, format: Format) -> Option<String> {
     let storages = state.tree().storages().iter().filter(|_| format != Format::Safetensors);
-    let devices: BTreeSet<_> =
-        storages.map(|storage| storage.device.as_str()).filter(|name| !matches!(*name, "cpu" | "meta")).collect();
+    let devices: BTreeSet<_> = storages
+        .map(|storage| storage.device.as_str())
+        .filter(|name| !matches!(*name, "cpu" | "meta"))
+        .collect();
     if devices.is_empty() {
         return None;
     }

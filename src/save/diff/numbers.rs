@@ -70,7 +70,7 @@ impl Numbers {
 
     /// Returns whether an element is one of the tensor's: not where several share a byte.
     pub(super) fn are_elements(dtype: Dtype) -> bool {
-        dtype.bits() % 8 == 0 && dtype.elements_per_byte() == 1
+        dtype.bits().is_multiple_of(8) && dtype.elements_per_byte() == 1
     }
 
     /// Returns how far two elements, whose bits differ, are apart.
@@ -147,7 +147,9 @@ impl SmallFloat {
         let power = |exponent: u32| 2_f64.powi(i32::try_from(exponent).unwrap_or_default() - bias);
         match special {
             Special::Ieee if is_highest && mantissa > 0 => return f64::NAN,
-            Special::Ieee if is_highest => return if is_negative { f64::NEG_INFINITY } else { f64::INFINITY },
+            Special::Ieee if is_highest => {
+                return if is_negative { f64::NEG_INFINITY } else { f64::INFINITY };
+            }
             Special::AllOnes if is_highest && mantissa == ones(mantissa_bits) => return f64::NAN,
             Special::NegativeZero if is_negative && exponent == 0 && mantissa == 0 => return f64::NAN,
             Special::PowerOfTwo if is_highest => return f64::NAN,
@@ -211,7 +213,7 @@ trait ToF64 {
 impl ToF64 for u64 {
     fn to_f64(self) -> f64 {
         let half = |word: Self| f64::from(u32::try_from(word).unwrap_or(u32::MAX));
-        half(self >> 32) * 4_294_967_296.0 + half(self & u64::from(u32::MAX))
+        half(self >> 32) * 4_294_967_296.0 + half(self & Self::from(u32::MAX))
     }
 }
 
@@ -247,7 +249,11 @@ mod tests {
             (F8E8m0fnu, 127, 1.0),
             (F8E8m0fnu, 0, 2_f64.powi(-127)),
         ] {
-            assert!(value(dtype, bits).to_bits() == expected.to_bits(), "{dtype} {bits:#x}: {}", value(dtype, bits));
+            assert!(
+                value(dtype, bits).to_bits() == expected.to_bits(),
+                "{dtype} {bits:#x}: {}",
+                value(dtype, bits)
+            );
         }
         for (dtype, bits) in [
             (F16, 0x7c01),
@@ -263,7 +269,8 @@ mod tests {
         for bits in 0..=u16::MAX {
             let expected = f32::from_bits(u32::from(bits) << 16);
             let value = value(Bf16, bits);
-            assert!(value == f64::from(expected) || value.is_nan() && expected.is_nan(), "{bits:#x}");
+            let is_same = value.to_bits() == f64::from(expected).to_bits();
+            assert!(is_same || value.is_nan() && expected.is_nan(), "{bits:#x}");
         }
     }
 
@@ -287,9 +294,15 @@ mod tests {
     #[test]
     fn differences_are_exact_at_the_ends() {
         let apart = |dtype, one: &[u8], other: &[u8]| Numbers::of(dtype).apart(one, other);
-        assert_eq!(apart(Dtype::I64, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes()), Apart::By(2_f64.powi(63)));
+        assert_eq!(
+            apart(Dtype::I64, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes()),
+            Apart::By(2_f64.powi(63))
+        );
         assert_eq!(apart(Dtype::I8, &[0xff], &[0x7f]), Apart::By(128.0));
-        assert_eq!(apart(Dtype::U64, &u64::MAX.to_le_bytes(), &0_u64.to_le_bytes()), Apart::By(2_f64.powi(64)));
+        assert_eq!(
+            apart(Dtype::U64, &u64::MAX.to_le_bytes(), &0_u64.to_le_bytes()),
+            Apart::By(2_f64.powi(64))
+        );
         assert_eq!(apart(Dtype::F32, &0_f32.to_le_bytes(), &(-0_f32).to_le_bytes()), Apart::By(0.0));
         let nan = |bits: u32| bits.to_le_bytes();
         assert_eq!(apart(Dtype::F32, &nan(0x7fc0_0000), &nan(0xffc0_0001)), Apart::BothNan);

@@ -67,7 +67,9 @@ impl Plain<'_> {
 
     /// Compares what two values have in storages, which is then blanked.
     fn same_bytes(&self, one: &mut Node, other: &mut Node) -> Result<bool, Error> {
-        let data = |state: &State<'_>, id: StorageId| state.data(id).cloned().unwrap_or_else(|| Data::from(Vec::new())).len();
+        let data = |state: &State<'_>, id: StorageId| {
+            state.data(id).cloned().unwrap_or_else(|| Data::from(Vec::new())).len()
+        };
         let same = match (&*one, &*other) {
             (Node::Tensor(a), Node::Tensor(b)) => match (&a.body, &b.body) {
                 (Body::Strided { .. }, Body::Strided { .. }) => {
@@ -148,7 +150,9 @@ pub(super) fn show(node: &Node) -> String {
             let more = if short.len() < text.len() { "…" } else { "" };
             format!("'{}{more}'", short.escape_debug())
         }
-        Node::Bytes(bytes) | Node::ByteArray(bytes) => format!("{} of {} bytes", node.type_name(), bytes.len()),
+        Node::Bytes(bytes) | Node::ByteArray(bytes) => {
+            format!("{} of {} bytes", node.type_name(), bytes.len())
+        }
         Node::List(all) | Node::Tuple(all) | Node::Set(all) | Node::FrozenSet(all) => items(all),
         Node::Map(..) => format!("{} without entries", node.type_name()),
         Node::Size(lengths) => format!("torch.Size({lengths:?})"),

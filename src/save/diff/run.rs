@@ -46,8 +46,7 @@ pub fn diff(left: &Path, right: &Path, options: &DiffOptions) -> Result<Compared
     if options.tolerance.is_some_and(|tolerance| tolerance.is_nan() || tolerance < 0.0) {
         return Err(Error::usage("the tolerance must be 0 or more"));
     }
-    let load =
-        LoadOptions { allowed_globals: options.allowed_globals.clone(), ..LoadOptions::default() };
+    let load = LoadOptions { allowed_globals: options.allowed_globals.clone(), ..LoadOptions::default() };
     let (one, other) = (open_streamed(left, &load)?, open_streamed(right, &load)?);
     let mut compared = Compared {
         schema: DIFF_SCHEMA.to_owned(),
@@ -121,8 +120,9 @@ impl<'s> Comparison<'s> {
         self.elements(&pairs, &places, &mut found, compared)?;
         compared.differences = found.into_iter().flatten().collect();
         let rest = order.into_iter().filter_map(|key| Some((others.remove(&key)?, key)));
-        let only_right =
-            |(item, key): (Item<'_>, Key)| differing(&key.0, DifferingKind::OnlyRight, None, Some(describe(self.right, &item)));
+        let only_right = |(item, key): (Item<'_>, Key)| {
+            differing(&key.0, DifferingKind::OnlyRight, None, Some(describe(self.right, &item)))
+        };
         compared.differences.extend(rest.map(only_right));
         Ok(())
     }
@@ -154,7 +154,12 @@ impl<'s> Comparison<'s> {
     }
 
     /// Compares two values that aren't two tensors of one dtype and shape.
-    fn differ(&self, path: &str, one: &Item<'_>, other: Option<&Item<'_>>) -> Result<Option<Differing>, Error> {
+    fn differ(
+        &self,
+        path: &str,
+        one: &Item<'_>,
+        other: Option<&Item<'_>>,
+    ) -> Result<Option<Differing>, Error> {
         let left = Some(describe(self.left, one));
         let Some(other) = other else {
             return Ok(Some(differing(path, DifferingKind::OnlyLeft, left, None)));
@@ -208,7 +213,8 @@ fn describe(state: &State<'_>, item: &Item<'_>) -> String {
     match item {
         Item::Plain(id) | Item::Whole(id) => show(state.tree().node(*id)),
         Item::Tensor(tensor) => {
-            let flags = [(tensor.tensor().conjugated, ", conjugated"), (tensor.tensor().negated, ", negated")];
+            let flags =
+                [(tensor.tensor().conjugated, ", conjugated"), (tensor.tensor().negated, ", negated")];
             let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
             format!("{}{:?}{flags}", tensor.dtype(), tensor.shape())
         }

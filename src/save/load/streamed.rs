@@ -79,14 +79,13 @@ impl File {
     ) -> Result<Arc<Vec<u8>>, Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let there = held.iter().position(|(other, _)| *other == id);
-        let (id, bytes) = match there {
-            Some(at) => held.remove(at),
-            None => {
-                // Dropped first, so that there are never more.
-                let surplus = (held.len() + 1).saturating_sub(HELD_STORAGES);
-                held.drain(..surplus);
-                (id, Arc::new(make()?))
-            }
+        let (id, bytes) = if let Some(at) = there {
+            held.remove(at)
+        } else {
+            // Dropped first, so that there are never more.
+            let surplus = (held.len() + 1).saturating_sub(HELD_STORAGES);
+            held.drain(..surplus);
+            (id, Arc::new(make()?))
         };
         held.push((id, Arc::clone(&bytes)));
         Ok(bytes)
@@ -109,7 +108,8 @@ impl Stored {
             let mut bytes = match &self.place {
                 Place::Deflated(entry) => self.inflate(entry)?,
                 Place::At(range, _) => {
-                    let too_large = || Error::usage("a storage is larger than the memory").at(&self.file.path);
+                    let too_large =
+                        || Error::usage("a storage is larger than the memory").at(&self.file.path);
                     let length = usize::try_from(self.len).map_err(|_| too_large())?;
                     let mut bytes = Vec::new();
                     bytes.try_reserve_exact(length).map_err(|_| too_large())?;

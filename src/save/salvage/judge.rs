@@ -51,7 +51,7 @@ pub(super) fn judge(remains: &Remains, source: &FileSource, options: &SalvageOpt
     let verdict = |(test, sums): (Test, Option<Vec<Sum>>)| match test {
         Test::Known(verdict) => verdict,
         Test::Blocks(blocks) => judge.blocks(&blocks, sums),
-        Test::Sum(range, expected) => judge.sum(&range, expected, sums),
+        Test::Sum(range, expected) => judge.sum(&range, expected, sums.as_deref()),
         Test::Deflated(entry) => judge.deflated(&entry),
     };
     tests.into_iter().zip(sums).map(verdict).collect()
@@ -141,7 +141,8 @@ impl Judge<'_> {
 
     fn blocks(&self, blocks: &[(Range<u64>, Digest)], sums: Option<Vec<Sum>>) -> Verdict {
         let Some(sums) = sums else { return unreadable() };
-        let differs = |((_, expected), found): &(&(Range<u64>, Digest), &Sum)| Sum::Digest(*expected) != **found;
+        let differs =
+            |((_, expected), found): &(&(Range<u64>, Digest), &Sum)| Sum::Digest(*expected) != **found;
         match blocks.iter().zip(&sums).find(differs) {
             Some(((range, _), _)) => Verdict::Lost(format!(
                 "its {} bytes from offset {} on haven't the digest that the proof names for them",
@@ -153,8 +154,8 @@ impl Judge<'_> {
         }
     }
 
-    fn sum(&self, range: &Range<u64>, expected: u32, sums: Option<Vec<Sum>>) -> Verdict {
-        match sums.as_deref() {
+    fn sum(&self, range: &Range<u64>, expected: u32, sums: Option<&[Sum]>) -> Verdict {
+        match sums {
             Some([Sum::Crc32(found)]) if *found == expected => self.named(),
             Some([Sum::Crc32(found)]) => Verdict::Lost(format!(
                 "its {} bytes from offset {} on have the checksum {found:08x}, and {expected:08x} was stored for them",
@@ -183,7 +184,9 @@ impl Judge<'_> {
         if self.remains.is_vouched {
             return Verdict::Intact;
         }
-        Verdict::Unproven("its bytes are as they were written, and nothing proves its name and shape".to_owned())
+        Verdict::Unproven(
+            "its bytes are as they were written, and nothing proves its name and shape".to_owned(),
+        )
     }
 }
 

@@ -60,8 +60,7 @@ pub(super) fn read(path: &Path, source: &FileSource, options: &SalvageOptions) -
         FormatKind::Zip => of_zip(source, &read_options),
         FormatKind::TorchLegacy => {
             let checkpoint = legacy::read(source, &read_options)?;
-            let structure =
-                Structure::of_checkpoint(checkpoint, FormatKind::TorchLegacy, &HashMap::new())?;
+            let structure = Structure::of_checkpoint(checkpoint, FormatKind::TorchLegacy, &HashMap::new())?;
             Ok(Remains::new(structure, Evidence::None, false))
         }
         other => Err(foreign(other).into()),

@@ -78,17 +78,17 @@ pub fn salvage(damaged: &Path, destination: &Path, options: &SalvageOptions) -> 
     let state = stream(damaged, &source, structure)?.pruned(&|id| chosen.gone.contains(&id));
     let Fitted { state, dropped } = fit(state, format)?;
     let mut save = SaveOptions { format: Some(format), ..options.save.clone() };
-    for (key, value) in metadata.into_iter().filter(|(key, _)| key != "format").chain(told(damaged, &chosen)) {
+    for (key, value) in metadata.into_iter().filter(|(key, _)| key != "format").chain(told(damaged, &chosen))
+    {
         save.metadata.insert(key, value);
     }
-    let saved =
-        save_checked(&LocalDisk, destination, &state, &save, &|| refuse_change(damaged, &source))?;
+    let saved = save_checked(&LocalDisk, destination, &state, &save, &|| refuse_change(damaged, &source))?;
     let Choice { saved: count, unproven, missing, .. } = chosen;
     let notes = note(evidence, is_vouched, from).into_iter().collect();
     Ok(Salvaged {
         schema: SALVAGE_SCHEMA.to_owned(),
         source: damaged.to_owned(),
-        destination: saved.path,
+        destination: destination.to_owned(),
         from,
         to: format.as_str().to_owned(),
         evidence,
@@ -106,10 +106,8 @@ pub fn salvage(damaged: &Path, destination: &Path, options: &SalvageOptions) -> 
 /// The metadata that says what the new file is.
 fn told(damaged: &Path, chosen: &Choice<'_>) -> Vec<(String, String)> {
     let name = damaged.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut told = vec![
-        (FROM_KEY.to_owned(), name),
-        (MISSING_KEY.to_owned(), chosen.missing.len().to_string()),
-    ];
+    let mut told =
+        vec![(FROM_KEY.to_owned(), name), (MISSING_KEY.to_owned(), chosen.missing.len().to_string())];
     if !chosen.unproven.is_empty() {
         told.push((UNPROVEN_KEY.to_owned(), chosen.unproven.len().to_string()));
     }
@@ -159,8 +157,15 @@ impl<'v> Choice<'v> {
     /// Chooses among all tensors, and storages that stand by themselves.
     fn new(tree: &Tree, verdicts: &'v [Verdict], with_unproven: bool) -> Self {
         let gone = HashSet::new();
-        let mut this =
-            Self { verdicts, with_unproven, gone, saved: 0, unproven: Vec::new(), missing: Vec::new(), left_out: 0 };
+        let mut this = Self {
+            verdicts,
+            with_unproven,
+            gone,
+            saved: 0,
+            unproven: Vec::new(),
+            missing: Vec::new(),
+            left_out: 0,
+        };
         let is_gone = |id: &NodeId| match this.worst(tree, *id, 0) {
             Verdict::Intact => false,
             Verdict::Unproven(_) => !with_unproven,

@@ -20,9 +20,27 @@ fn what_differs_is_told_with_where_and_how_much() {
     let place = Place::with(&[]);
     put(&place, "a.pt", &[1.0, 2.0, 3.0], "lr");
     put(&place, "b.safetensors", &[1.0, 2.5, f32::NAN], "hostile\u{1b}[2J");
-    insta::assert_snapshot!(place.run(&["diff", "a.pt", "b.safetensors"]).shown(), @"");
-    insta::assert_snapshot!(place.run(&["diff", "a.pt", "a.pt", "--full"]).shown(), @"");
-    insta::assert_snapshot!(place.run(&["diff", "a.pt", "a.pt"]).shown(), @"");
+    insta::assert_snapshot!(place.run(&["diff", "a.pt", "b.safetensors"]).shown(), @r#"
+    exit 1
+    --- stdout
+    elements    w: 2 of 3 elements differ, by at most 0.5 at [1], 1 of them not by a number (NaN, infinite, or of an unknown kind)
+    only-left   lr: 0.5
+    only-right  hostile\u{1b}[2J: 0.5
+    3 differences; 0 tensors and 0 values equal, in 0 ms
+    --- stderr
+    "#);
+    insta::assert_snapshot!(place.run(&["diff", "a.pt", "a.pt", "--full"]).shown(), @r#"
+    exit 0
+    --- stdout
+    equal: 1 tensor and 1 value, in 0 ms
+    --- stderr
+    "#);
+    insta::assert_snapshot!(place.run(&["diff", "a.pt", "a.pt"]).shown(), @r#"
+    exit 0
+    --- stdout
+    equal: 1 tensor and 1 value, by their proofs: no data was read, in 0 ms
+    --- stderr
+    "#);
     let run = place.run(&["diff", "-q", "a.pt", "a.pt", "--tolerance", "0.1"]);
     assert_eq!(run.shown(), "exit 0\n--- stdout\n--- stderr\n");
 }
