@@ -66,30 +66,45 @@ pub(super) fn crc_of_memory(path: &Path, threads: usize) -> io::Result<(f64, u64
     Ok((seconds, len))
 }
 
-/// Writes as many bytes as the state has to a new file, `block` at a time from buffers that were filled
-/// before, and makes it durable.
-pub(super) fn write_direct(path: &Path, threads: usize, block: usize, len: u64) -> io::Result<f64> {
-    static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
-    let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-    while buffers.len() < threads {
-        buffers.push(Buffer::of(2 * BLOCK));
+/// Writes `len` bytes to a new file, `block` at a time from huge pages that were filled before, and makes it
+/// durable. `memory` says where the bytes come from.
+pub(super) fn write_direct(
+    path: &Path,
+    threads: usize,
+    block: usize,
+    len: u64,
+    memory: Memory,
+) -> io::Result<f64> {
+    static CACHED: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+    static WHOLE: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+    let (buffers, size, most) = match memory {
+        Memory::Cached => (&CACHED, 2 * BLOCK, threads),
+        Memory::Whole => (&WHOLE, usize::try_from(len).unwrap_or(BLOCK).next_multiple_of(2 * BLOCK), 1),
+    };
+    let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
+    buffers.retain_mut(|buffer| buffer.bytes().len() >= size);
+    while buffers.len() < most {
+        buffers.push(Buffer::random(size));
     }
+    let slices: Vec<&[u8]> = buffers.iter_mut().map(|buffer| &*buffer.bytes()).collect();
     let start = Instant::now();
     let temporary = path.with_extension("new");
     let file = direct_file(&temporary)?;
     fallocate(&file, FallocateFlags::empty(), 0, len.next_multiple_of(4096))?;
     let next = AtomicU64::new(0);
-    let part = |buffer: &mut Buffer| loop {
+    let part = |number: usize| loop {
         let offset = next.fetch_add(block as u64, Relaxed);
         if offset >= len {
             return Ok(());
         }
         let wanted = usize::try_from((len - offset).next_multiple_of(4096)).unwrap_or(block).min(block);
-        file.write_all_at(buffer.bytes().split_at(wanted).0, offset)?;
+        let bytes = slices.get(number % slices.len()).copied().unwrap_or_default();
+        let start = usize::try_from(offset).unwrap_or(0) % bytes.len();
+        file.write_all_at(bytes.split_at(start).1.split_at(wanted).0, offset)?;
     };
     thread::scope(|scope| {
-        let others: Vec<_> =
-            buffers.iter_mut().take(threads).map(|buffer| scope.spawn(|| part(buffer))).collect();
+        let part = &part;
+        let others: Vec<_> = (0..threads).map(|number| scope.spawn(move || part(number))).collect();
         joined(others)
     })?;
     file.set_len(len)?;
@@ -99,6 +114,15 @@ pub(super) fn write_direct(path: &Path, threads: usize, block: usize, len: u64) 
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(start.elapsed().as_secs_f64())
+}
+
+/// Where the bytes of a raw write come from.
+#[derive(Clone, Copy)]
+pub(super) enum Memory {
+    /// From a few buffers over and over: a core's or the hypervisor's cache holds them.
+    Cached,
+    /// From as many bytes of memory as are written, as those of a state do.
+    Whole,
 }
 
 /// Creates a file for direct writes.
@@ -185,6 +209,17 @@ impl Buffer {
         // kernel backs the pages, never what they hold.
         let _ = unsafe { madvise(bytes.as_mut_ptr().cast(), bytes.len(), Advice::LinuxHugepage) };
         bytes.fill(1);
+        buffer
+    }
+
+    /// Makes one whose bytes don't repeat.
+    fn random(len: usize) -> Self {
+        let mut buffer = Self::of(len);
+        let mut state = 1_u64;
+        for bytes in buffer.bytes().chunks_exact_mut(8) {
+            state = state.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
+            bytes.copy_from_slice(&state.to_le_bytes());
+        }
         buffer
     }
 

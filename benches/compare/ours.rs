@@ -34,6 +34,9 @@ struct Request {
     block_mib: Option<usize>,
     /// How many bytes are written or copied. Default: 1 GiB.
     bytes: Option<u64>,
+    /// Whether the bytes of a raw write come from a few buffers over and over.
+    #[serde(default)]
+    cached: bool,
     /// The state that is saved.
     #[serde(default)]
     state: String,
@@ -150,7 +153,9 @@ fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
         Task::ReadDirectInPlace => limits::read_direct(path, *threads, limits::Turns::Last)?,
         Task::WriteNowhere => writes::write_nowhere(*threads, sums)?,
         Task::WriteDirect => {
-            (limits::write_direct(path, *threads, block_mib.unwrap_or(4).min(8) << 20, wanted)?, wanted)
+            let block = block_mib.unwrap_or(4).min(8) << 20;
+            let memory = if request.cached { limits::Memory::Cached } else { limits::Memory::Whole };
+            (limits::write_direct(path, *threads, block, wanted, memory)?, wanted)
         }
         Task::Copy => (limits::copy(*threads, wanted)?, wanted),
         _ => limits::crc_of_memory(path, *threads)?,

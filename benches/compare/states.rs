@@ -21,6 +21,9 @@ const LAYER: [&[u64]; 12] = [
     &[768],
 ];
 
+/// The name, type and shape of a tensor.
+type Tensor = (String, Dtype, Vec<u64>);
+
 /// Makes a state by its name.
 pub(super) fn make(name: &str) -> Result<State<'static>, Box<dyn Error>> {
     let mut state = State::new();
@@ -34,7 +37,7 @@ pub(super) fn make(name: &str) -> Result<State<'static>, Box<dyn Error>> {
 }
 
 /// Lists a state's tensors.
-fn list(name: &str) -> Result<Vec<(String, Dtype, Vec<u64>)>, Box<dyn Error>> {
+fn list(name: &str) -> Result<Vec<Tensor>, Box<dyn Error>> {
     match name {
         "uniform" => Ok((0..64).map(|i| (format!("layer.{i}"), Dtype::F32, vec![4 << 20])).collect()),
         "small" => Ok((0..10_000).map(|i| (format!("tensor.{i}"), Dtype::F32, vec![1024])).collect()),
@@ -44,7 +47,7 @@ fn list(name: &str) -> Result<Vec<(String, Dtype, Vec<u64>)>, Box<dyn Error>> {
 }
 
 /// Weights in bfloat16, and two moments of each in float32.
-fn gpt2() -> Vec<(String, Dtype, Vec<u64>)> {
+fn gpt2() -> Vec<Tensor> {
     let layers = (0..12).flat_map(|layer| LAYER.iter().enumerate().map(move |(i, shape)| (layer, i, *shape)));
     let mut shapes: Vec<(String, Vec<u64>)> =
         layers.map(|(layer, i, shape)| (format!("h.{layer}.{i}"), shape.to_vec())).collect();

@@ -10,6 +10,7 @@
 //! Each step is durable before the next begins. The old marker is never just removed: for a reader who
 //! requires markers, the old file would look unfinished.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::SaveOptions;
@@ -66,9 +67,47 @@ impl<'d> MarkerUpdate<'d> {
 }
 
 /// Describes the file that is about to be replaced, as far as it can be read.
+///
+/// Size and proof are taken from one open file: another writer may have replaced it since the temporary file
+/// was made, and the size of one with the proof of another describes a file that never was.
 pub(super) fn old_file(disk: &dyn Disk, temporary: &Temporary<'_>) -> Option<Described> {
-    let bytes = temporary.existing()?.len;
-    let source = disk.open(temporary.destination()).ok();
-    let proven = source.and_then(|source| proof_of(&*source));
-    Some(Described { bytes, proof: proven.map(|proven| proven.proof.id()) })
+    match disk.open(temporary.destination()) {
+        Ok(source) => {
+            let proven = proof_of(&*source);
+            Some(Described { bytes: source.len(), proof: proven.map(|proven| proven.proof.id()) })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => temporary.existing().map(|stat| Described { bytes: stat.len, proof: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::io::commit::LocalDisk;
+    use crate::tensor::State;
+
+    use super::*;
+
+    /// Makes a file of some bytes of metadata, and returns its proof.
+    fn save(path: &Path, bytes: usize) -> Proof {
+        let options = SaveOptions::default().with_metadata("filler", "x".repeat(bytes));
+        crate::save::save(path, &State::new(), &options).unwrap().proof
+    }
+
+    #[test]
+    fn a_file_that_another_writer_replaced_is_described_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        save(&path, 10);
+        let temporary = Temporary::create(&LocalDisk, &path).unwrap();
+        let proof = save(&path, 10_000);
+        let bytes = path.metadata().unwrap().len();
+        assert_ne!(temporary.existing().unwrap().len, bytes);
+        let described = old_file(&LocalDisk, &temporary).unwrap();
+        assert_eq!(described, Described { bytes, proof: Some(proof.id()) });
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(old_file(&LocalDisk, &temporary), None);
+    }
 }

@@ -362,10 +362,10 @@ mod tests {
 
     #[test]
     fn the_same_states_are_the_same_and_others_are_not() {
+        type Change = fn(&mut State<'static>);
         let state = training();
         assert_eq!(state.same_as(&training()).unwrap(), None);
         assert_eq!(state.same_as(&state.clone().pruned(&|_| false)).unwrap(), None);
-        type Change = fn(&mut State<'static>);
         let changes: [(&str, Change); 6] = [
             ("model.w", |state| state.insert("model.w", view(&[1.0, -2.0])).unwrap()),
             ("model.tied", |state| state.insert("model.tied", view(&[1.0, 2.0])).unwrap()),

@@ -43,11 +43,13 @@ pub fn proof_of(source: &dyn ReadAt) -> Option<Proven> {
     carried(source).ok()?.proven().filter(Proven::is_head_intact)
 }
 
-/// Returns the id of the proof that the file at `path` carries, if its head is the one that was saved. Markers
-/// and seals beside the file ask for it when they don't fit.
-pub(super) fn own_id(path: &Path) -> Option<String> {
+/// Returns the size of the file at `path`, and the id of the proof that it carries, if its head is the one that
+/// was saved. Markers and seals beside the file ask for it when they don't fit.
+///
+/// Both are of one open file: what was known of the path before may be of a file that was replaced since.
+pub(super) fn own_size_and_id(path: &Path) -> Option<(u64, String)> {
     let source = FileSource::open(path).ok()?;
-    proof_of(&source).map(|proven| proven.proof.id())
+    proof_of(&source).map(|proven| (source.len(), proven.proof.id()))
 }
 
 /// Returns the id of a proof whose head is the one that was saved.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::VerifyOptions;
 use super::names::beside;
-use super::proof::own_id;
+use super::proof::own_size_and_id;
 use crate::record::{Code, Finding, Level, Marker, MarkerFit, Seal};
 
 /// Markers have some hundred bytes; what is longer was made by others and is only seen.
@@ -120,15 +120,25 @@ fn check_marker(path: &Path, bytes: u64, options: &VerifyOptions, beside: &mut B
 }
 
 /// Holds the file's size to its marker's. Where it is another, the file's head is looked at: a file that was
-/// written after the marker carries another proof than the marker names.
+/// written after the marker carries another proof than the marker names. One that was saved anew between the
+/// two looks has the marker's size by now.
 fn hold_size(path: &Path, bytes: u64, marker: &Marker) -> Finding {
     if marker.names_size(bytes) {
-        return marked("the completion marker is there, and names this size");
+        return size_named();
     }
-    match own_id(path) {
-        Some(own) if marker.fit(bytes, Some(&own)) == MarkerFit::Stale => stale(),
-        _ => mismatch("completion marker", marker.bytes, bytes),
+    let Some((bytes, own)) = own_size_and_id(path) else {
+        return mismatch("completion marker", marker.bytes, bytes);
+    };
+    match marker.fit(bytes, Some(&own)) {
+        MarkerFit::Fits => size_named(),
+        MarkerFit::Stale => stale(),
+        MarkerFit::OtherSize => mismatch("completion marker", marker.bytes, bytes),
     }
+}
+
+/// The note for a marker that fits the file's size.
+fn size_named() -> Finding {
+    marked("the completion marker is there, and names this size")
 }
 
 /// The note for a marker that names this size, and another proof than the file's, whose id is `own`.
@@ -162,7 +172,7 @@ fn check_seal(path: &Path, bytes: u64, beside: &mut Beside) -> Option<Finding> {
     if sealed == bytes {
         return None;
     }
-    if own_id(path).is_some() {
+    if own_size_and_id(path).is_some() {
         let message = "the seal is of a file of another size: the file was written anew, with its own proof";
         return Some(Finding::note(Code::SealStale, Level::Size, message));
     }

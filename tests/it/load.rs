@@ -39,7 +39,10 @@ fn as_read(bytes: &Vec<u8>) -> Vec<(String, Option<Vec<u8>>)> {
                 bytes.read_exact_at(&mut part, tensor.start).unwrap();
                 (tensor.info.name.clone(), Some(part))
             };
-            header.tensors.iter().map(part).collect()
+            // In the order of the data: a header may list them in any.
+            let mut tensors: Vec<_> = header.tensors.iter().collect();
+            tensors.sort_by_key(|tensor| (tensor.start, tensor.end));
+            tensors.into_iter().map(part).collect()
         }
         Content::Torch(checkpoint) => {
             let mut tensors = Vec::new();

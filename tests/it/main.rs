@@ -13,6 +13,8 @@ mod codes;
 #[cfg(test)]
 mod convert;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod docs;

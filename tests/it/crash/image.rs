@@ -1,0 +1,41 @@
+//! What one directory holds: names and bytes.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+/// The bytes of a file, shared between the images that have it.
+pub(super) type Bytes = Arc<Vec<u8>>;
+
+/// The files of one directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Image(BTreeMap<OsString, Bytes>);
+
+impl Image {
+    /// Adds a file.
+    pub(super) fn with(mut self, name: impl Into<OsString>, bytes: impl Into<Bytes>) -> Self {
+        self.0.insert(name.into(), bytes.into());
+        self
+    }
+
+    /// Returns a file's bytes; `None` where there is none of that name.
+    pub(super) fn get(&self, name: impl AsRef<OsStr>) -> Option<&Bytes> {
+        self.0.get(name.as_ref())
+    }
+
+    /// Returns names and bytes, sorted by name.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&OsString, &Bytes)> {
+        self.0.iter()
+    }
+
+    /// Returns the names, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl FromIterator<(OsString, Bytes)> for Image {
+    fn from_iter<I: IntoIterator<Item = (OsString, Bytes)>>(files: I) -> Self {
+        Self(files.into_iter().collect())
+    }
+}
