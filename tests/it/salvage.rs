@@ -10,7 +10,7 @@ use ckpt::format::{Carried, Proven};
 use ckpt::record::{Evidence, Salvaged};
 use ckpt::save::{SalvageOptions, salvage};
 use ckpt::tensor::{State, TensorView, Value};
-use ckpt::{Dtype, LoadOptions, SaveOptions, load, save, verify};
+use ckpt::{Dtype, LoadOptions, SaveOptions, VerifyOptions, load, save, verify};
 use tempfile::TempDir;
 
 /// A directory with a damaged file in it.
@@ -44,7 +44,7 @@ impl Place {
         fs::write(self.at(self.name), bytes).unwrap();
         let out = self.at("out.pt");
         let salvaged = salvage(&self.at(self.name), &out, options)?;
-        assert!(verify(&out, &Default::default()).reason().is_none());
+        assert!(verify(&out, &VerifyOptions::default()).reason().is_none());
         Ok((salvaged, load(&out, &LoadOptions::default()).unwrap()))
     }
 

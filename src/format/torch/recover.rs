@@ -119,6 +119,7 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
+    /// Goes through the file. Each byte is searched at most once, however many headers seem to be there.
     fn run(&mut self) -> Result<(), Flaw> {
         let mut next = next_header(self.source, 0, "")?;
         while let Some(at) = next {

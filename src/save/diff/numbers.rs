@@ -1,4 +1,9 @@
 //! Elements as numbers.
+//!
+//! Only elements whose bits differ come here, one by one, so that exactness counts for more than speed: small
+//! floats are read by their definition (IEEE 754; the OCP specifications of 8-bit and of microscaled floats;
+//! "8-bit numerical formats for deep neural networks" for the kinds without a negative zero).
+//! 64-bit integers are subtracted as integers, and the difference is then rounded.
 
 use crate::Dtype;
 
@@ -59,6 +64,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    /// Says how the elements of a type are read.
     pub(super) fn of(dtype: Dtype) -> Self {
         let kind = kind(dtype);
         let size = match dtype.bits() {
@@ -108,6 +114,7 @@ impl Numbers {
     }
 }
 
+/// Returns the kind of a type's numbers. What PyTorch calls bits, and what shares a byte, is none.
 fn kind(dtype: Dtype) -> Kind {
     use Dtype::{
         Bf16, Bool, C32, C64, C128, F8E4m3fn, F8E4m3fnuz, F8E5m2, F8E5m2fnuz, F8E8m0fnu, F16, F32, F64, I8,
@@ -193,12 +200,14 @@ fn complex(part: Numbers, one: &[u8], other: &[u8]) -> Apart {
     }
 }
 
+/// Reads a signed integer of up to eight bytes.
 fn signed(bytes: &[u8]) -> Option<i64> {
     let mut wide = [if bytes.last()? >> 7 == 1 { 0xff } else { 0 }; 8];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(i64::from_le_bytes(wide))
 }
 
+/// Reads an unsigned integer of up to eight bytes.
 fn unsigned(bytes: &[u8]) -> Option<u64> {
     let mut wide = [0; 8];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);

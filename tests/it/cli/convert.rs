@@ -32,7 +32,7 @@ fn what_is_lost_is_refused_or_listed() {
     insta::assert_snapshot!(anonymous(&run.shown()), @r#"
     exit 0
     --- stdout
-    converted  a.safetensors to b.pt: 1 tensor, 1.1 KiB, in 0 ms
+    converted  a.safetensors to b.pt: 1 tensor, 924 B, in 0 ms
                safetensors to torch, crc64-nvme:…
     left out   quarters: PyTorch has no f4: it counts in pairs, f4x2
     --- stderr
