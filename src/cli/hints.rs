@@ -117,6 +117,32 @@ pub(super) fn for_refusal(code: Code) -> &'static str {
     }
 }
 
+/// Returns what to do about a source that can't be converted.
+pub(super) fn for_source(code: Code) -> &'static str {
+    match code {
+        Code::ChangedWhileRead => "nothing was written: run again when the save is finished",
+        Code::IoError => {
+            "nothing was written: check permissions and the device's health (dmesg), then run again"
+        }
+        Code::Missing => "nothing was written: check the path",
+        Code::NeedsTrust => {
+            "nothing was written: accept the name as data with --allow-global, if you know where the file comes from"
+        }
+        _ => "nothing was written: restore the file, or take out what is left of it with `ckpt salvage`",
+    }
+}
+
+/// What to do where tensors are missing.
+pub(super) const MISSING_TENSORS: &str =
+    "take the missing tensors from a copy or from an earlier checkpoint, before anybody trains on";
+
+/// What to do where nothing is proven.
+pub(super) const NOTHING_PROVEN: &str =
+    "restore it from a copy; --unproven saves what lies wholly in the file, be it damaged or not";
+
+/// What to do where nothing says what the bytes are.
+pub(super) const NOTHING_LEFT: &str = "restore it from a copy, or resume from an earlier checkpoint";
+
 /// What to do about a file that isn't the one that was sealed.
 pub(super) const BROKEN_SEAL: &str =
     "restore the file from a copy; if it was changed on purpose, seal it as it is now with --renew";

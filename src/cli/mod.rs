@@ -5,7 +5,9 @@
 
 mod args;
 mod completions;
+mod convert;
 mod copy;
+mod diff;
 mod exit;
 mod failures;
 mod hints;
@@ -13,6 +15,7 @@ mod info;
 mod man;
 mod output;
 mod progress;
+mod salvage;
 mod scrub;
 mod seal;
 mod text;
@@ -44,6 +47,9 @@ fn run(cli: &Cli) -> Outcome {
         Command::Verify(args) => verify::run(args),
         Command::Info(args) => info::run(args),
         Command::Cp(args) => copy::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Salvage(args) => salvage::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Scrub(args) => scrub::run(args),
         Command::Completions(args) => completions::run(args),

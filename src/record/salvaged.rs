@@ -17,7 +17,7 @@ pub struct Salvaged {
     /// The damaged file. In JSON, bytes of a path that are no UTF-8 are replaced by U+FFFD.
     #[serde(with = "super::report::lossy_path")]
     pub source: PathBuf,
-    /// The file that was written, links followed.
+    /// The file that was written.
     #[serde(with = "super::report::lossy_path")]
     pub destination: PathBuf,
     /// The format of the damaged file.

@@ -4,6 +4,8 @@
 //! its name only after it was read back and verified, so that there is never half a checkpoint.
 //! [`load()`] brings it back, verified while it is read. [`copy()`] makes a copy in the same way, [`seal()`]
 //! notes the digests of a file that carries no proof, and [`Scrub`] reads again what was verified longest ago.
+//! [`convert()`] brings a file into another format, [`diff()`] says how two differ, and [`salvage()`] saves what is
+//! intact of a damaged one.
 
 mod companions;
 mod convert;

@@ -10,7 +10,7 @@ use ckpt::format::{Carried, Proven};
 use ckpt::record::{Evidence, Salvaged};
 use ckpt::save::{SalvageOptions, salvage};
 use ckpt::tensor::{State, TensorView, Value};
-use ckpt::{Dtype, LoadOptions, SaveOptions, load, save, verify};
+use ckpt::{Dtype, LoadOptions, SaveOptions, VerifyOptions, load, save, verify};
 use tempfile::TempDir;
 
 /// A directory with a damaged file in it.
@@ -44,7 +44,7 @@ impl Place {
         fs::write(self.at(self.name), bytes).unwrap();
         let out = self.at("out.pt");
         let salvaged = salvage(&self.at(self.name), &out, options)?;
-        assert!(verify(&out, &Default::default()).reason().is_none());
+        assert!(verify(&out, &VerifyOptions::default()).reason().is_none());
         Ok((salvaged, load(&out, &LoadOptions::default()).unwrap()))
     }
 
@@ -65,7 +65,11 @@ fn missing(salvaged: &Salvaged) -> Vec<&str> {
 }
 
 fn view(seed: u32, len: u32) -> TensorView<'static> {
-    let byte = |at: u32| ((at + seed).wrapping_mul(0x9E37_79B1) >> 24).to_le_bytes()[0];
+    let byte = |at: u32| {
+        let mixed = at.wrapping_mul(0x9E37_79B1).wrapping_add(seed.wrapping_mul(0x85EB_CA6B));
+        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x2C1B_3C6D);
+        (mixed >> 24).to_le_bytes()[0]
+    };
     TensorView::new(Dtype::U8, [u64::from(len)], (0..len).map(byte).collect::<Vec<_>>()).unwrap()
 }
 

@@ -2,9 +2,13 @@
 
 mod common;
 mod completions;
+mod convert;
 mod copy;
+mod diff;
+mod files;
 mod info;
 mod man;
+mod salvage;
 mod scrub;
 mod seal;
 mod values;
@@ -14,9 +18,13 @@ use clap::{Parser, Subcommand};
 
 pub(super) use self::common::{CheckArgs, OutputArgs};
 pub(super) use self::completions::CompletionsArgs;
+pub(super) use self::convert::ConvertArgs;
 pub(super) use self::copy::CopyArgs;
+pub(super) use self::diff::DiffArgs;
+pub(super) use self::files::{ReadArgs, WriteArgs};
 pub(super) use self::info::InfoArgs;
 pub(super) use self::man::ManArgs;
+pub(super) use self::salvage::SalvageArgs;
 pub(super) use self::scrub::ScrubArgs;
 pub(super) use self::seal::SealArgs;
 pub(super) use self::verify::VerifyArgs;
@@ -38,6 +46,9 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     Info(InfoArgs),
     Cp(CopyArgs),
+    Convert(ConvertArgs),
+    Diff(DiffArgs),
+    Salvage(SalvageArgs),
     Seal(SealArgs),
     Scrub(ScrubArgs),
     Completions(CompletionsArgs),

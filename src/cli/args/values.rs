@@ -8,6 +8,7 @@ use jiff::{Span, SpanRelativeTo};
 
 use crate::digest::Algorithm;
 use crate::record::Level;
+use crate::save::Format;
 
 /// A level.
 pub(super) fn levels() -> impl TypedValueParser<Value = Level> {
@@ -18,6 +19,14 @@ pub(super) fn levels() -> impl TypedValueParser<Value = Level> {
 pub(super) fn algorithms() -> impl TypedValueParser<Value = Algorithm> {
     PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::as_str))
         .try_map(|word| Algorithm::from_name(&word).ok_or("no such algorithm"))
+}
+
+/// A format that can be written.
+pub(super) fn formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::as_str)).try_map(|word| {
+        let format = Format::ALL.into_iter().find(|format| format.as_str() == word);
+        format.ok_or("no such format")
+    })
 }
 
 /// A number of bytes: `500G`, `1.5TiB`, `4096`; K, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.

@@ -26,6 +26,7 @@ pub(crate) use write::check_flat_tensor;
 pub use write::{Flavour, TorchEncoding, encode};
 
 use crate::record::{Code, Finding, Level};
+pub(crate) use pickle::write::unfit;
 use pickle::{Fault, FaultKind};
 
 /// Returns what a plain pickle asks for that isn't on the list of safe names, as findings.

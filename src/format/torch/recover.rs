@@ -119,6 +119,7 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
+    /// Goes through the file. Each byte is searched at most once, however many headers seem to be there.
     fn run(&mut self) -> Result<(), Flaw> {
         let mut next = next_header(self.source, 0, "")?;
         while let Some(at) = next {
@@ -127,7 +128,7 @@ impl Search<'_> {
                 let Some((folder, _)) = header.name.split_once('/') else { break };
                 self.folder = format!("{folder}/");
             }
-            let end = self.take(header)?;
+            let end = self.take(&header)?;
             // What lies between is a descriptor, or damage.
             next = next_header(self.source, end, &self.folder)?;
         }
@@ -135,10 +136,10 @@ impl Search<'_> {
     }
 
     /// Takes up a record; returns where it ends, as far as that is known.
-    fn take(&mut self, header: Stray) -> Result<u64, Flaw> {
+    fn take(&mut self, header: &Stray) -> Result<u64, Flaw> {
         let name = header.name.strip_prefix(&self.folder).unwrap_or_default().to_owned();
         if name == "data.pkl" && self.pickle.is_none() {
-            return self.take_pickle(&header);
+            return self.take_pickle(header);
         }
         if name == "byteorder" {
             let end = self.source.len().min(header.data + 3);
@@ -149,7 +150,7 @@ impl Search<'_> {
         let size = header.size.or(storage.map(|(_, bytes)| bytes));
         let Some(end) = size.and_then(|size| header.data.checked_add(size)) else { return Ok(header.data) };
         if let Some((key, _)) = storage {
-            let crc32 = self.checksum(&header, end)?;
+            let crc32 = self.checksum(header, end)?;
             let record = Record { data: header.data..end, crc32, is_stored: header.is_stored };
             self.records.entry(key.to_owned()).or_insert(record);
         }

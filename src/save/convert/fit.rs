@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::Error;
-use crate::format::torch::{check_flat_tensor, pickle};
+use crate::format::torch::{check_flat_tensor, unfit};
 use crate::record::Dropped;
 use crate::save::Format;
 use crate::tensor::{Body, Leaf, Map, MapKind, Node, NodeId, State, StorageId, Tree};
@@ -35,7 +35,7 @@ pub(in crate::save) fn fit(state: State<'static>, format: Format) -> Result<Fitt
 /// Leaves out what PyTorch's safe reader doesn't take.
 fn fit_torch(state: State<'static>) -> Result<Fitted, Error> {
     let tree = state.tree();
-    let unfit: HashMap<NodeId, String> = pickle::write::unfit(tree).into_iter().collect();
+    let unfit: HashMap<NodeId, String> = unfit(tree).into_iter().collect();
     if unfit.is_empty() {
         return Ok(Fitted { state, dropped: Vec::new() });
     }

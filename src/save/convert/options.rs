@@ -2,6 +2,12 @@ use crate::save::{Format, SaveOptions};
 use crate::validate::VerifyOptions;
 
 /// How [`convert`](super::convert()) goes about it.
+///
+/// ```
+/// use ckpt::save::{ConvertOptions, Format};
+/// let options = ConvertOptions::default().with_format(Format::TorchFlat).with_losses();
+/// assert_eq!(options.save.format, Some(Format::TorchFlat));
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConvertOptions {

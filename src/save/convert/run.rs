@@ -75,7 +75,7 @@ pub fn convert(source: &Path, destination: &Path, options: &ConvertOptions) -> R
     Ok(Converted {
         schema: CONVERT_SCHEMA.to_owned(),
         source: source.to_owned(),
-        destination: saved.path,
+        destination: destination.to_owned(),
         from,
         to: format.as_str().to_owned(),
         tensors,
@@ -113,7 +113,11 @@ fn refusal(dropped: &[Dropped], format: Format) -> Error {
     if dropped.len() > NAMED_LOSSES {
         named.push(format!("and {} more", dropped.len() - NAMED_LOSSES));
     }
-    Error::usage(format!("the format {} can't hold all of it: {}", format.as_str(), named.join("; ")))
+    let named = named.join("; ");
+    Error::usage(format!(
+        "the format {} can't hold all of it: {named}; allow losses (--lossy) to leave that out",
+        format.as_str()
+    ))
 }
 
 /// Says that tensors lose the device that they were saved from. A safetensors file's structure keeps it.

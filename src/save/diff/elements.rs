@@ -1,4 +1,7 @@
 //! Tensors, window by window.
+//!
+//! The work is a list of windows of all tensors, from which each thread takes the next: a file of one large
+//! tensor keeps all threads busy, and so does one of many small ones.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -56,6 +59,7 @@ impl Tally {
         self.beyond += u64::from(!is_within);
     }
 
+    /// Takes up what was found of another window. The order in which windows come doesn't matter.
     fn merge(&mut self, other: &Self) {
         self.differing += other.differing;
         self.beyond += other.beyond;

@@ -1,4 +1,9 @@
 //! Elements as numbers.
+//!
+//! Only elements whose bits differ come here, one by one, so that exactness counts for more than speed: small
+//! floats are read by their definition (IEEE 754; the OCP specifications of 8-bit and of microscaled floats;
+//! "8-bit numerical formats for deep neural networks" for the kinds without a negative zero).
+//! 64-bit integers are subtracted as integers, and the difference is then rounded.
 
 use crate::Dtype;
 
@@ -59,6 +64,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    /// Says how the elements of a type are read.
     pub(super) fn of(dtype: Dtype) -> Self {
         let kind = kind(dtype);
         let size = match dtype.bits() {
@@ -70,7 +76,7 @@ impl Numbers {
 
     /// Returns whether an element is one of the tensor's: not where several share a byte.
     pub(super) fn are_elements(dtype: Dtype) -> bool {
-        dtype.bits() % 8 == 0 && dtype.elements_per_byte() == 1
+        dtype.bits().is_multiple_of(8) && dtype.elements_per_byte() == 1
     }
 
     /// Returns how far two elements, whose bits differ, are apart.
@@ -108,6 +114,7 @@ impl Numbers {
     }
 }
 
+/// Returns the kind of a type's numbers. What PyTorch calls bits, and what shares a byte, is none.
 fn kind(dtype: Dtype) -> Kind {
     use Dtype::{
         Bf16, Bool, C32, C64, C128, F8E4m3fn, F8E4m3fnuz, F8E5m2, F8E5m2fnuz, F8E8m0fnu, F16, F32, F64, I8,
@@ -193,12 +200,14 @@ fn complex(part: Numbers, one: &[u8], other: &[u8]) -> Apart {
     }
 }
 
+/// Reads a signed integer of up to eight bytes.
 fn signed(bytes: &[u8]) -> Option<i64> {
     let mut wide = [if bytes.last()? >> 7 == 1 { 0xff } else { 0 }; 8];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(i64::from_le_bytes(wide))
 }
 
+/// Reads an unsigned integer of up to eight bytes.
 fn unsigned(bytes: &[u8]) -> Option<u64> {
     let mut wide = [0; 8];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -213,7 +222,7 @@ trait ToF64 {
 impl ToF64 for u64 {
     fn to_f64(self) -> f64 {
         let half = |word: Self| f64::from(u32::try_from(word).unwrap_or(u32::MAX));
-        half(self >> 32) * 4_294_967_296.0 + half(self & u64::from(u32::MAX))
+        half(self >> 32) * 4_294_967_296.0 + half(self & Self::from(u32::MAX))
     }
 }
 
@@ -269,7 +278,8 @@ mod tests {
         for bits in 0..=u16::MAX {
             let expected = f32::from_bits(u32::from(bits) << 16);
             let value = value(Bf16, bits);
-            assert!(value == f64::from(expected) || value.is_nan() && expected.is_nan(), "{bits:#x}");
+            let is_same = value.to_bits() == f64::from(expected).to_bits();
+            assert!(is_same || value.is_nan() && expected.is_nan(), "{bits:#x}");
         }
     }
 

@@ -1,6 +1,12 @@
 use crate::validate::ProgressSink;
 
 /// What [`diff`](super::diff()) is to compare, and how.
+///
+/// ```
+/// use ckpt::save::DiffOptions;
+/// let options = DiffOptions::default().with_tolerance(1e-6).with_full();
+/// assert!(options.full && !options.keys_only);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DiffOptions {

@@ -81,6 +81,7 @@ fn is_same_file(one: &Streamed, other: &Streamed) -> bool {
     }
 }
 
+/// Counts the values that are no tensors.
 fn plain_values(state: &State<'_>) -> Result<u64, Error> {
     let plain = items(state)?.iter().filter(|(_, item)| !matches!(item, Item::Tensor(_))).count();
     Ok(plain as u64)
@@ -94,6 +95,7 @@ struct Comparison<'s> {
 }
 
 impl<'s> Comparison<'s> {
+    /// Compares all of it: what both have in the order of the first, then what only the second has.
     fn run(&self, compared: &mut Compared) -> Result<(), Error> {
         let others = items(self.right)?;
         let order: Vec<Key> = others.iter().map(|(key, _)| key.clone()).collect();

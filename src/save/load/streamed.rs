@@ -1,4 +1,11 @@
 //! Reading at each look: for who passes the bytes on, and must not hold more of them than a tensor has.
+//!
+//! What lies in the file as it is is read straight into the caller's buffer, and nothing of it is kept. What is
+//! deflated or big-endian is made whole in memory, and dropped when the next two storages were asked for: the
+//! writer's threads go through the file in order, so that one of them may still be at the end of a storage
+//! when another is at the beginning of the next.
+//!
+//! Nothing is mapped: pages that were looked at would count as the process's memory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,14 +86,13 @@ impl File {
     ) -> Result<Arc<Vec<u8>>, Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let there = held.iter().position(|(other, _)| *other == id);
-        let (id, bytes) = match there {
-            Some(at) => held.remove(at),
-            None => {
-                // Dropped first, so that there are never more.
-                let surplus = (held.len() + 1).saturating_sub(HELD_STORAGES);
-                held.drain(..surplus);
-                (id, Arc::new(make()?))
-            }
+        let (id, bytes) = if let Some(at) = there {
+            held.remove(at)
+        } else {
+            // Dropped first, so that there are never more.
+            let surplus = (held.len() + 1).saturating_sub(HELD_STORAGES);
+            held.drain(..surplus);
+            (id, Arc::new(make()?))
         };
         held.push((id, Arc::clone(&bytes)));
         Ok(bytes)
@@ -125,10 +131,12 @@ impl Stored {
         })
     }
 
+    /// Decompresses a record, and holds it against its checksum.
     fn inflate(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
         inflate(&*self.file.source, entry, true).map_err(|finding| Error::found(&self.file.path, finding))
     }
 
+    /// Reads bytes of the file.
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
         let read = self.file.source.read_exact_at(buffer, offset);
         read.map_err(|error| faults::io_error(&self.file.path, error))

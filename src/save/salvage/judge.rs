@@ -1,4 +1,8 @@
 //! Which storages are as they were written.
+//!
+//! First each storage gets its test, without a look at its bytes; then all bytes that have a checksum are read
+//! in one pass, as a verification reads them. A disk that can't read some of them ends that pass: the storages
+//! are then read one by one, and only those that can't be read are lost.
 
 use std::io;
 use std::ops::Range;
@@ -51,12 +55,13 @@ pub(super) fn judge(remains: &Remains, source: &FileSource, options: &SalvageOpt
     let verdict = |(test, sums): (Test, Option<Vec<Sum>>)| match test {
         Test::Known(verdict) => verdict,
         Test::Blocks(blocks) => judge.blocks(&blocks, sums),
-        Test::Sum(range, expected) => judge.sum(&range, expected, sums),
+        Test::Sum(range, expected) => judge.sum(&range, expected, sums.as_deref()),
         Test::Deflated(entry) => judge.deflated(&entry),
     };
     tests.into_iter().zip(sums).map(verdict).collect()
 }
 
+/// What was read of a file, and the file.
 struct Judge<'r> {
     remains: &'r Remains,
     source: &'r FileSource,
@@ -107,6 +112,7 @@ impl Judge<'_> {
         }
     }
 
+    /// Computes the sums of some tests, in their order.
     fn scan(&self, tests: &[&Test]) -> io::Result<Vec<Vec<Sum>>> {
         let progress = |bytes| {
             if let Some(progress) = &self.options.progress {
@@ -139,6 +145,7 @@ impl Judge<'_> {
         Ok(tests.iter().map(take).collect())
     }
 
+    /// Holds digests against those of the proof: the first that differs is told.
     fn blocks(&self, blocks: &[(Range<u64>, Digest)], sums: Option<Vec<Sum>>) -> Verdict {
         let Some(sums) = sums else { return unreadable() };
         let differs =
@@ -154,8 +161,9 @@ impl Judge<'_> {
         }
     }
 
-    fn sum(&self, range: &Range<u64>, expected: u32, sums: Option<Vec<Sum>>) -> Verdict {
-        match sums.as_deref() {
+    /// Holds a record's CRC-32 against the stored one.
+    fn sum(&self, range: &Range<u64>, expected: u32, sums: Option<&[Sum]>) -> Verdict {
+        match sums {
             Some([Sum::Crc32(found)]) if *found == expected => self.named(),
             Some([Sum::Crc32(found)]) => Verdict::Lost(format!(
                 "its {} bytes from offset {} on have the checksum {found:08x}, and {expected:08x} was stored for them",
@@ -166,6 +174,7 @@ impl Judge<'_> {
         }
     }
 
+    /// Decompresses a record, without keeping it, and holds it against its CRC-32.
     fn deflated(&self, entry: &Entry) -> Verdict {
         match (inflate_checksum(self.source, entry), entry.crc32) {
             (Ok(_), None) => Verdict::Unproven("the file has no checksum for it".to_owned()),
@@ -190,6 +199,7 @@ impl Judge<'_> {
     }
 }
 
+/// The verdict where the device gives an error.
 fn unreadable() -> Verdict {
     Verdict::Lost("its bytes can't be read from the device".to_owned())
 }

@@ -2,6 +2,14 @@ use crate::save::SaveOptions;
 use crate::validate::ProgressSink;
 
 /// How [`salvage`](super::salvage()) goes about it.
+///
+/// ```
+/// use ckpt::SaveOptions;
+/// use ckpt::save::SalvageOptions;
+/// let save = SaveOptions::default().without_overwriting();
+/// let options = SalvageOptions::default().with_save(save).with_unproven();
+/// assert!(options.unproven && !options.save.overwrite);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SalvageOptions {

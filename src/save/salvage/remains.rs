@@ -1,4 +1,8 @@
 //! The structure of a damaged file, and what it has to prove its data with.
+//!
+//! A reader that loads refuses the whole file for the first thing that is wrong with it. Here a fault costs
+//! only what depends on it: a proof that doesn't hold is set aside, a directory that contradicts the headers
+//! as well, and a record that is missing is that storage's loss.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -31,6 +35,7 @@ pub(super) struct Remains {
 }
 
 impl Remains {
+    /// Makes remains of which nothing is known to be lost, and without digests.
     fn new(structure: Structure, evidence: Evidence, is_vouched: bool) -> Self {
         let lost = vec![None; structure.places.len()];
         Self { structure, lost, evidence, is_vouched, blocks: HashMap::new(), window: 0 }
@@ -67,6 +72,7 @@ pub(super) fn read(path: &Path, source: &FileSource, options: &SalvageOptions) -
     }
 }
 
+/// Reads a safetensors file whose header can still be read.
 fn of_safetensors(source: &FileSource) -> Result<Remains, Flaw> {
     let header = cut::read(source)?;
     let proven = match safetensors::find_proof(source, &header) {
@@ -101,6 +107,7 @@ fn of_safetensors(source: &FileSource) -> Result<Remains, Flaw> {
     })
 }
 
+/// Takes a structure that is damaged out of a header.
 fn without_structure(mut header: Header) -> Header {
     header.metadata.remove(structure::STRUCTURE_KEY);
     header
@@ -120,6 +127,7 @@ fn of_zip(source: &FileSource, options: &ReadOptions) -> Result<Remains, Flaw> {
     }
 }
 
+/// Takes up an archive whose directory and headers agree.
 fn of_archive(
     source: &FileSource,
     archive: &TorchArchive,
@@ -159,6 +167,7 @@ fn of_archive(
     })
 }
 
+/// Takes up an archive whose records were found one by one.
 fn of_recovered(recovered: Recovered) -> Result<Remains, Flaw> {
     let Recovered { checkpoint, crc32, lost, is_vouched } = recovered;
     let mut structure = Structure::of_checkpoint(checkpoint, FormatKind::TorchZip, &HashMap::new())?;

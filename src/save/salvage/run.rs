@@ -72,7 +72,7 @@ pub fn salvage(damaged: &Path, destination: &Path, options: &SalvageOptions) -> 
     let Remains { structure, evidence, is_vouched, .. } = remains;
     let chosen = Choice::new(&structure.tree, &verdicts, options.unproven).list(&structure.tree, damaged)?;
     if chosen.saved == 0 && !chosen.missing.is_empty() {
-        return Err(nothing(&chosen, options).at(damaged));
+        return Err(nothing(damaged, &chosen, options));
     }
     let (from, metadata) = (structure.format, structure.metadata.clone());
     let state = stream(damaged, &source, structure)?.pruned(&|id| chosen.gone.contains(&id));
@@ -88,7 +88,7 @@ pub fn salvage(damaged: &Path, destination: &Path, options: &SalvageOptions) -> 
     Ok(Salvaged {
         schema: SALVAGE_SCHEMA.to_owned(),
         source: damaged.to_owned(),
-        destination: saved.path,
+        destination: destination.to_owned(),
         from,
         to: format.as_str().to_owned(),
         evidence,
@@ -126,7 +126,7 @@ fn note(evidence: Evidence, is_vouched: bool, from: FormatKind) -> Option<String
 }
 
 /// The error where no tensor could be saved.
-fn nothing(chosen: &Choice<'_>, options: &SalvageOptions) -> Error {
+fn nothing(damaged: &Path, chosen: &Choice<'_>, options: &SalvageOptions) -> Error {
     let first = chosen.missing.first().map_or_else(String::new, |Missing { name, reason, .. }| {
         format!("; '{}': {reason}", name.escape_debug())
     });
@@ -136,7 +136,8 @@ fn nothing(chosen: &Choice<'_>, options: &SalvageOptions) -> Error {
         _ if options.unproven => String::new(),
         left_out => format!("; {left_out} of them lie wholly in the file, and nothing proves them"),
     };
-    Error::usage(format!("none of its {count} tensors could be saved, and nothing was written{first}{more}"))
+    let message = format!("none of its {count} tensors could be saved, and nothing was written{first}{more}");
+    Error::nothing(damaged, message)
 }
 
 /// Which tensors are saved.

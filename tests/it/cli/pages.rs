@@ -16,7 +16,9 @@ fn every_shell_gets_completions() {
 fn every_command_has_a_manual_page() {
     let place = Place::with(&[]);
     assert!(place.run(&["man"]).stdout.contains(".TH ckpt 1"));
-    for command in ["verify", "info", "cp", "seal", "scrub", "completions", "man"] {
+    for command in
+        ["verify", "info", "cp", "convert", "diff", "salvage", "seal", "scrub", "completions", "man"]
+    {
         let run = place.run(&["man", command]);
         assert_eq!(run.code, Some(0), "{command}");
         assert!(run.stdout.contains(&format!(".TH ckpt-{command} 1")), "{}", run.stdout);
@@ -39,7 +41,7 @@ fn version_and_help_are_data() {
 #[test]
 fn every_command_that_keeps_says_how_it_ends() {
     let place = Place::with(&[]);
-    for command in ["cp", "seal", "scrub"] {
+    for command in ["cp", "convert", "diff", "salvage", "seal", "scrub"] {
         let run = place.run(&[command, "--help"]);
         assert_eq!(run.code, Some(0), "{command}");
         for word in ["Exit codes:", "Examples:", "--json", "--quiet", "--no-progress"] {
