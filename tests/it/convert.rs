@@ -11,7 +11,7 @@ use ckpt::tensor::{State, TensorView, Value};
 use ckpt::{Dtype, ErrorKind, LoadOptions, SaveOptions, load, save};
 use tempfile::TempDir;
 
-use crate::agreement::corpus;
+use crate::agreement::{corpus, oracle};
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -79,14 +79,14 @@ fn there_and_back_is_the_same() {
 /// Checkpoints of other programs: what converts is the same afterwards.
 #[test]
 fn the_corpus_converts_or_is_refused() {
-    let Some(corpus) = corpus::directory() else {
-        eprintln!("skipped: the corpus isn't here");
-        return;
+    let corpus = match oracle::corpus() {
+        Ok(corpus) => corpus,
+        Err(reason) => return oracle::skip("converting the corpus", &reason),
     };
     let directory = TempDir::new().unwrap();
     let there = directory.path().join("there.safetensors");
     let mut converted = 0;
-    for file in corpus::files(&corpus) {
+    for corpus::File { path: file, .. } in corpus::files(&corpus) {
         let small = fs::metadata(&file).is_ok_and(|metadata| metadata.len() < 32 << 20);
         let Some(state) = small.then(|| load(&file, &LoadOptions::default()).ok()).flatten() else {
             continue;

@@ -35,3 +35,5 @@ mod proven;
 mod readme;
 #[cfg(test)]
 mod salvage;
+#[cfg(test)]
+mod saved;

@@ -65,6 +65,19 @@ impl Structure {
         Ok(structure)
     }
 
+    /// Returns for each storage the one that it is a part of, in the end; itself where it is none's.
+    ///
+    /// A proof's digests are those of whole storages. A part that isn't behind its whole is taken for none.
+    pub(super) fn wholes(&self) -> Vec<StorageId> {
+        let storages = self.tree.storages();
+        let mut wholes: Vec<StorageId> = Vec::with_capacity(storages.len());
+        for (number, storage) in (0_u32..).zip(storages) {
+            let whole = storage.part_of.and_then(|(whole, _)| wholes.get(whole.0 as usize).copied());
+            wholes.push(whole.unwrap_or(StorageId(number)));
+        }
+        wholes
+    }
+
     fn read_any(path: &Path, source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
         let kind = detect(source)?;
         let named_safetensors =
