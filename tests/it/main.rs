@@ -25,6 +25,8 @@ mod exhaustive;
 #[cfg(test)]
 mod floors;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod levels;
 #[cfg(test)]
 mod load;
