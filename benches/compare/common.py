@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -94,12 +95,13 @@ def make_cold(path):
 
 
 def interleave(table, rounds, prepare=lambda: None):
-    """Times everything once a round, the first round uncounted, in an order that rotates."""
+    """Times everything once a round, the first round uncounted, in an order that is shuffled each time: nothing
+    has the same neighbours in every round."""
     names = list(table)
     seconds = {name: [] for name in names}
     for number in range(rounds + 1):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        random.Random(number).shuffle(names)
+        for name in names:
             prepare()
             measured = table[name]()
             if number > 0:

@@ -81,6 +81,8 @@ class Files:
         path = self.folder / f"state-{next(self.numbers)}{suffix}"
         seconds, own = timed(lambda: save(path))
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # What freeing the file leaves to do is nobody else's time.
+        os.sync()
         return own or seconds
 
 
@@ -139,8 +141,9 @@ def savers(ours, files, name, state, size):
             ".safetensors", lambda path: our(path, algorithm="blake3")),
         "ckpt, .safetensors, validated": lambda: files.time(
             ".safetensors", lambda path: our(path, validate=True)),
-        RAW: lambda: files.time(".raw", lambda path: ours.ask("write-direct", path, bytes=size)["seconds"]),
-        "limit: copy of memory": lambda: ours.ask("copy", files.folder, bytes=size)["seconds"],
+        RAW: lambda: files.time(
+            ".raw", lambda path: ours.ask("write-direct", path, threads=4, bytes=size)["seconds"]),
+        "limit: copy of memory": lambda: ours.ask("copy", files.folder, threads=CORES, bytes=size)["seconds"],
     }
     for peer, (suffix, save) in peers(state).items():
         for threads in (1, CORES):

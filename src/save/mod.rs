@@ -21,6 +21,8 @@ pub mod scrub;
 mod seal;
 mod stamp;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use convert::{ConvertOptions, convert};
 pub use copy::{CopyOptions, Copying, copy};

@@ -25,6 +25,8 @@ mod exhaustive;
 #[cfg(test)]
 mod floors;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod levels;
 #[cfg(test)]
 mod load;
@@ -35,3 +37,5 @@ mod proven;
 mod readme;
 #[cfg(test)]
 mod salvage;
+#[cfg(test)]
+mod saved;

@@ -63,8 +63,9 @@ impl Reading<'_> {
             Place::At(range, _) => Some(range.clone()),
             _ => None,
         };
-        let ranges: Vec<_> = wanted.iter().filter_map(range).collect();
-        let mut arena = self.checked(wanted, |scan, checks| {
+        let read = self.with_wholes(wanted);
+        let ranges: Vec<_> = read.iter().filter_map(range).collect();
+        let mut arena = self.checked(&read, |scan, checks| {
             self.source.read_arena(&ranges, scan, &|at, bytes| checks.feed(at, bytes))
         })?;
         for id in wanted {
@@ -85,6 +86,18 @@ impl Reading<'_> {
             Place::Nowhere => Ok(Data::from(Vec::new())),
         };
         wanted.iter().map(data).collect()
+    }
+
+    /// Adds what the wanted storages are parts of, where only that can be held against a proof.
+    fn with_wholes(&self, wanted: &[StorageId]) -> Vec<StorageId> {
+        let mut read = wanted.to_vec();
+        if self.structure.proof.is_some() {
+            let wholes = self.structure.wholes();
+            read.extend(wanted.iter().filter_map(|id| wholes.get(id.0 as usize)));
+            read.sort_unstable();
+            read.dedup();
+        }
+        read
     }
 
     /// Reads, and holds what was read of the wanted storages against their checksums.

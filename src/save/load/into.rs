@@ -6,7 +6,7 @@ use std::path::Path;
 use super::LoadOptions;
 use super::Opened;
 use super::eager::Reading;
-use super::structure::Place;
+use super::structure::{Place, Structure};
 use crate::io::FillTarget;
 use crate::record::{Code, Finding, Level, quoted};
 use crate::tensor::{Body, Source, StorageId, Tensor, gather_into};
@@ -137,7 +137,11 @@ fn fill(
     for Match { target, tensor, storage } in matches {
         match structure.place(storage) {
             _ if target.bytes.is_empty() => {}
-            Place::At(range, _) if !structure.big_endian && fills(tensor, range.end - range.start) => {
+            Place::At(range, _)
+                if !structure.big_endian
+                    && !is_part(structure, storage)
+                    && fills(tensor, range.end - range.start) =>
+            {
                 ids.push(storage);
                 straight.push(FillTarget { offset: range.start, bytes: &mut *target.bytes });
             }
@@ -158,6 +162,11 @@ fn fill(
         }
     }
     Ok(())
+}
+
+/// Returns whether a storage lies in another, which is to be read with it: a proof has no digests of parts.
+fn is_part(structure: &Structure, storage: StorageId) -> bool {
+    structure.tree.storage(storage).is_some_and(|storage| storage.part_of.is_some())
 }
 
 /// Returns whether a tensor is all of its storage, in order.

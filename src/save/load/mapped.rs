@@ -40,10 +40,19 @@ struct Lazy {
     ready: OnceLock<Result<Option<Vec<u8>>, Finding>>,
 }
 
+/// A storage that is no part of another, with its checksums: what its parts are checked with.
+#[derive(Debug)]
+struct Whole {
+    range: Range<u64>,
+    checks: Checks,
+    /// What came of the check.
+    found: OnceLock<Option<Finding>>,
+}
+
 /// Where the bytes come from.
 #[derive(Debug)]
 enum Raw {
-    Mapped(Range<u64>, Checks),
+    Mapped(Range<u64>, Arc<Whole>),
     Deflated(Box<Entry>),
 }
 
@@ -58,12 +67,23 @@ pub(super) fn map(
     let mapping = Mapping::new(source).map_err(|error| Error::io(path, "map it into memory", error))?;
     let file =
         Arc::new(File { path: path.to_owned(), source: Arc::clone(source), mapping, verify: options.verify });
-    let mut checks = if options.verify { Checks::each(structure, names, wanted) } else { HashMap::new() };
+    let wholes = wholes(reading, wanted);
+    let of = structure.wholes();
     let data = |id: &StorageId| {
         let (raw, len) = match structure.place(*id) {
             Place::At(range, _) => {
-                let checks = checks.remove(id).unwrap_or_default();
-                (Raw::Mapped(range.clone(), checks), range.end - range.start)
+                let whole = of.get(id.0 as usize).and_then(|whole| wholes.get(whole));
+                let unchecked = || {
+                    Arc::new(Whole {
+                        range: range.clone(),
+                        checks: Checks::default(),
+                        found: OnceLock::new(),
+                    })
+                };
+                (
+                    Raw::Mapped(range.clone(), whole.map_or_else(unchecked, Arc::clone)),
+                    range.end - range.start,
+                )
             }
             Place::Deflated(entry) => (Raw::Deflated(entry.clone()), entry.size),
             Place::Nowhere => return Data::from(Vec::new()),
@@ -72,6 +92,46 @@ pub(super) fn map(
         Data::new(Arc::new(Lazy { file: Arc::clone(&file), raw, len, turn, tensor, ready: OnceLock::new() }))
     };
     Ok(wanted.iter().map(data).collect())
+}
+
+/// Collects the storages that the wanted ones are, or are parts of, with their checksums.
+fn wholes(reading: &Reading<'_>, wanted: &[StorageId]) -> HashMap<StorageId, Arc<Whole>> {
+    let Reading { structure, names, options, .. } = *reading;
+    if !options.verify {
+        return HashMap::new();
+    }
+    let of = structure.wholes();
+    let mut ids: Vec<_> = wanted.iter().filter_map(|id| of.get(id.0 as usize).copied()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let whole = |(id, checks)| match structure.place(id) {
+        Place::At(range, _) => {
+            Some((id, Arc::new(Whole { range: range.clone(), checks, found: OnceLock::new() })))
+        }
+        _ => None,
+    };
+    Checks::each(structure, names, &ids).into_iter().filter_map(whole).collect()
+}
+
+impl Whole {
+    /// Holds the bytes against their checksums: once, whoever asks.
+    fn check(&self, mapping: &Mapping) -> Result<(), Finding> {
+        let found = self.found.get_or_init(|| {
+            let Some(bytes) = mapping.get(&self.range) else { return Some(cut()) };
+            mapping.will_need(&self.range);
+            let offsets = (self.range.start..).step_by(CHECK_BYTES);
+            offsets
+                .zip(bytes.chunks(CHECK_BYTES))
+                .for_each(|(offset, chunk)| self.checks.feed(offset, chunk));
+            self.checks.finding()
+        });
+        found.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// The finding for bytes that the file no longer has.
+fn cut() -> Finding {
+    faults::finding(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into())
 }
 
 impl Lazy {
@@ -87,15 +147,10 @@ impl Lazy {
     /// Checks the bytes, and makes others of them where that has to be.
     fn prepare(&self) -> Result<Option<Vec<u8>>, Finding> {
         let mut bytes = match &self.raw {
-            Raw::Mapped(range, checks) => {
+            Raw::Mapped(_, whole) => {
                 let bytes = self.mapped()?;
                 if self.file.verify {
-                    self.file.mapping.will_need(range);
-                    let offsets = (range.start..).step_by(CHECK_BYTES);
-                    offsets
-                        .zip(bytes.chunks(CHECK_BYTES))
-                        .for_each(|(offset, chunk)| checks.feed(offset, chunk));
-                    checks.finding().map_or(Ok(()), Err)?;
+                    whole.check(&self.file.mapping)?;
                 }
                 if self.turn.is_none() {
                     return Ok(None);
@@ -114,7 +169,7 @@ impl Lazy {
     /// Returns the bytes as they are in the file.
     fn mapped(&self) -> Result<&[u8], Finding> {
         let range = if let Raw::Mapped(range, _) = &self.raw { self.file.mapping.get(range) } else { None };
-        range.ok_or_else(|| faults::finding(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()))
+        range.ok_or_else(cut)
     }
 
     fn error(&self, finding: &Finding) -> Error {

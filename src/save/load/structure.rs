@@ -14,7 +14,7 @@ use crate::format::torch::{Checkpoint, StorageData, legacy};
 use crate::format::zip::{Entry, Method};
 use crate::format::{Flaw, Proven, detect, read_vec};
 use crate::io::{FileSource, ReadAt};
-use crate::record::{Code, Finding, FormatKind, Level};
+use crate::record::{Code, Finding, FormatKind, Level, Verdict};
 use crate::tensor::{Storage, StorageId, Tree};
 
 /// A checkpoint whose structure was read, with where its bytes are.
@@ -55,14 +55,20 @@ pub(in crate::save) struct Record {
 impl Structure {
     /// Reads the structure of a file: at the cost of its header. Nothing of it is executed.
     pub(super) fn read(path: &Path, source: &FileSource, options: &LoadOptions) -> Result<Self, Error> {
-        let structure =
-            Self::read_any(path, source, options).map_err(|flaw| super::faults::flaw(path, flaw))?;
-        if structure.proof.as_ref().is_some_and(|proof| !proof.is_head_intact()) {
-            let message = "the head hasn't the digest that its proof names: names, shapes, or the proof itself are damaged";
-            let finding = Finding::corrupted(Code::ChecksumMismatch, Level::Container, message);
-            return Err(Error::found(path, finding));
+        Self::read_any(path, source, options).map_err(|flaw| super::faults::flaw(path, flaw))
+    }
+
+    /// Returns for each storage the one that it is a part of, in the end; itself where it is none's.
+    ///
+    /// A proof's digests are those of whole storages. A part that isn't behind its whole is taken for none.
+    pub(super) fn wholes(&self) -> Vec<StorageId> {
+        let storages = self.tree.storages();
+        let mut wholes: Vec<StorageId> = Vec::with_capacity(storages.len());
+        for (number, storage) in (0_u32..).zip(storages) {
+            let whole = storage.part_of.and_then(|(whole, _)| wholes.get(whole.0 as usize).copied());
+            wholes.push(whole.unwrap_or(StorageId(number)));
         }
-        Ok(structure)
+        wholes
     }
 
     fn read_any(path: &Path, source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
@@ -91,8 +97,10 @@ impl Structure {
     }
 
     fn of_safetensors(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
-        let header = safetensors::read_header(source)?;
-        let proof = if options.verify { safetensors::read_proof(source, &header)? } else { None };
+        let header = safetensors::read_header(source)
+            .map_err(|flaw| if options.verify { damaged_header(source, flaw) } else { flaw })?;
+        let proof =
+            if options.verify { with_its_head(safetensors::read_proof(source, &header)?)? } else { None };
         let Contents { tree, ranges } = structure::read(&header)?;
         let place =
             |range: Option<_>| range.map_or(Place::Nowhere, |range| Place::At(range, Record::default()));
@@ -106,7 +114,7 @@ impl Structure {
         if archive.kind != FormatKind::TorchZip {
             return Err(foreign(archive.kind).into());
         }
-        let proof = if options.verify { archive.read_proof(source)? } else { None };
+        let proof = if options.verify { with_its_head(archive.read_proof(source)?)? } else { None };
         let (checkpoint, findings) = archive.read(source, &options.read_options())?;
         if let Some(finding) = findings.into_iter().find(Finding::is_failure) {
             return Err(finding.into());
@@ -136,6 +144,27 @@ impl Structure {
     pub(in crate::save) fn place(&self, id: StorageId) -> &Place {
         self.places.get(id.0 as usize).unwrap_or(&Place::Nowhere)
     }
+}
+
+/// Refuses a proof whose head isn't the one that was saved. That comes before the values are read: what damage
+/// makes of them says nothing of what they were.
+fn with_its_head(proof: Option<Proven>) -> Result<Option<Proven>, Flaw> {
+    match proof {
+        Some(proof) if !proof.is_head_intact() => Err(other_head().into()),
+        proof => Ok(proof),
+    }
+}
+
+/// Returns what is wrong with a header that can't be used: damage, where its proof says so.
+fn damaged_header(source: &FileSource, flaw: Flaw) -> Flaw {
+    let is_use = matches!(&flaw, Flaw::Found(finding) if finding.verdict == Verdict::Incompatible);
+    if is_use && safetensors::is_head_damaged(source).unwrap_or(false) { other_head().into() } else { flaw }
+}
+
+fn other_head() -> Finding {
+    let message =
+        "the head hasn't the digest that its proof names: names, shapes, or the proof itself are damaged";
+    Finding::corrupted(Code::ChecksumMismatch, Level::Container, message)
 }
 
 /// The longest metadata that is read from an archive, in bytes: as much as a safetensors header may have.

@@ -1,0 +1,219 @@
+//! States that only a reader makes, through `save` and `load`: views that overlap, and values that
+//! [`Value`](crate::tensor::Value) has none of.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Dtype;
+use crate::digest::Algorithm;
+use crate::io::commit::Durability;
+use crate::tensor::{Body, Map, MapKind, Node, NodeId, State, Storage, StorageId, Tensor, Tree, extent};
+
+const DTYPES: [Dtype; 6] = [Dtype::F32, Dtype::U16, Dtype::Bool, Dtype::C64, Dtype::F8E4m3fn, Dtype::I64];
+
+/// The bytes of each storage; with these, views of any of the dtypes fit.
+const STORAGE_BYTES: u64 = 192;
+
+/// How a tensor sees its storage.
+#[derive(Clone, Debug)]
+struct View {
+    dtype: Dtype,
+    storage: u32,
+    offset: u64,
+    dims: Vec<(u64, u64)>,
+    flags: u8,
+}
+
+fn view() -> impl Strategy<Value = View> {
+    let dims = vec((0_u64..4, 0_u64..4), 0..4);
+    (0..DTYPES.len(), 0_u32..3, 0_u64..4, dims, any::<u8>()).prop_map(
+        |(dtype, storage, offset, dims, flags)| View { dtype: DTYPES[dtype], storage, offset, dims, flags },
+    )
+}
+
+impl View {
+    fn tensor(&self) -> Tensor {
+        let (shape, strides): (Vec<_>, Vec<_>) = self.dims.iter().copied().unzip();
+        let dtype = self.dtype;
+        assert!(extent(self.offset, &shape, &strides).unwrap() * dtype.bits() / 8 <= STORAGE_BYTES + 64);
+        let body =
+            Body::Strided { storage: StorageId(self.storage), offset: self.offset, strides, quantizer: None };
+        let mut tensor = Tensor::new(dtype, shape, body);
+        tensor.parameter = self.flags & 1 == 1;
+        tensor.requires_grad = dtype.is_differentiable() && self.flags & 2 == 2;
+        tensor.conjugated = dtype == Dtype::C64 && self.flags & 4 == 4;
+        tensor
+    }
+}
+
+/// A value that stands by itself.
+fn plain() -> impl Strategy<Value = Node> {
+    let big = vec(any::<u8>(), 8..40).prop_map(|mut bytes| {
+        // In its shortest form: the last byte isn't the sign of the one below alone.
+        bytes.push(0x55);
+        Node::BigInt(bytes.into())
+    });
+    prop_oneof![
+        big,
+        any::<u64>().prop_map(|bits| Node::Float(f64::from_bits(bits))),
+        any::<(u64, u64)>().prop_map(|(re, im)| Node::Complex(f64::from_bits(re), f64::from_bits(im))),
+        ".{0,5}"
+            .prop_map(|text| Node::SurrogateText([&b"\xed\xb2\x80"[..], text.as_bytes()].concat().into())),
+        vec(any::<u8>(), 0..6).prop_map(|bytes| Node::ByteArray(bytes.into())),
+        vec(any::<i64>(), 0..4).prop_map(|mut numbers| {
+            for number in &mut numbers {
+                *number = number.abs_diff(0).min(9).try_into().unwrap_or(0);
+            }
+            Node::Size(numbers)
+        }),
+        Just(Node::Device("cuda:1".into())),
+        Just(Node::Dtype(Dtype::Bf16)),
+        any::<i64>().prop_map(Node::Int),
+    ]
+}
+
+/// A state of these tensors and values, with maps and sets around them, and one list at two places.
+fn built(views: &[View], values: &[Node]) -> State<'static> {
+    let mut nodes: Vec<Node> = values.to_vec();
+    nodes.extend(views.iter().map(|view| Node::Tensor(Box::new(view.tensor()))));
+    let count = u32::try_from(nodes.len()).unwrap();
+    let add = |node: Node, nodes: &mut Vec<Node>| {
+        nodes.push(node);
+        NodeId(u32::try_from(nodes.len() - 1).unwrap())
+    };
+    // A view that alone sees its storage is stored row-major in a safetensors file: see the test below.
+    for number in 0..3 {
+        add(Node::Storage(StorageId(number)), &mut nodes);
+    }
+    let count = count + 3;
+    let shared = add(Node::List((0..count).map(NodeId).collect()), &mut nodes);
+    let members: Vec<_> = (0..4).map(|at| add(Node::Int(at + 10), &mut nodes)).collect();
+    let set = add(Node::Set(members), &mut nodes);
+    let mut entries = Vec::new();
+    for (at, value) in (0..count).map(NodeId).chain([shared, shared, set]).enumerate() {
+        entries.push((add(Node::Text(format!("key {at}").into()), &mut nodes), value));
+    }
+    let root = Node::Map(MapKind::OrderedDict, Some(Box::new(Map { entries, attributes: None })));
+    let root = add(root, &mut nodes);
+    let storage = |number: u32| Storage {
+        key: number.to_string(),
+        dtype: Some(Dtype::F32),
+        bytes: STORAGE_BYTES + 64,
+        device: "cpu".into(),
+        part_of: None,
+    };
+    let bytes =
+        |number: u32| (0..STORAGE_BYTES + 64).map(move |at| (at * 7 + u64::from(number)).to_le_bytes()[0]);
+    let data = (0..3).map(|number| bytes(number).collect::<Vec<_>>().into()).collect();
+    State::from_parts(Tree::new(nodes, (0..3).map(storage).collect(), root), data)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn views_and_python_s_own_values_come_back(views in vec(view(), 0..8), values in vec(plain(), 0..8)) {
+        let state = built(&views, &values);
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.safetensors", "a.pt"] {
+            for algorithm in Algorithm::ALL {
+                let path = directory.path().join(name);
+                let options = SaveOptions::default().with_algorithm(algorithm).with_durability(Durability::None);
+                save(&path, &state, &options).unwrap();
+                for access in [Access::Eager, Access::Mapped] {
+                    let loaded = load(&path, &LoadOptions::default().with_access(access)).unwrap();
+                    let difference = state.same_as(&loaded).unwrap();
+                    prop_assert!(difference.is_none(), "{name} {access:?}: {}", difference.unwrap());
+                }
+                filled(&path, &state);
+            }
+        }
+    }
+}
+
+/// Loads into memory that is there, and holds it against the state.
+fn filled(path: &std::path::Path, state: &State<'_>) {
+    let tensors = state.tensors().unwrap();
+    let elements: Vec<_> = tensors.iter().map(|tensor| tensor.bytes().unwrap().into_owned()).collect();
+    let mut memory: Vec<_> = elements.iter().map(|bytes| vec![0xA5; bytes.len()]).collect();
+    let mut targets = Vec::new();
+    for (tensor, bytes) in tensors.iter().zip(&mut memory) {
+        targets.push(Target { name: tensor.name(), dtype: tensor.dtype(), shape: tensor.shape(), bytes });
+    }
+    load_into(path, &mut targets, &LoadOptions::default()).unwrap();
+    assert!(memory == elements, "{}", path.display());
+}
+
+/// What nobody sees is left out: a lone view comes back with its elements in order.
+#[test]
+fn a_view_that_is_alone_comes_back_in_order() {
+    let view = View { dtype: Dtype::U16, storage: 0, offset: 1, dims: vec![(2, 1), (3, 2)], flags: 0 };
+    let root = Node::Tuple(vec![NodeId(0)]);
+    let storage =
+        Storage { key: "0".into(), dtype: Some(Dtype::U16), bytes: 40, device: "cpu".into(), part_of: None };
+    let nodes = vec![Node::Tensor(Box::new(view.tensor())), root];
+    let bytes: Vec<u8> = (0..40).collect();
+    let state = State::from_parts(Tree::new(nodes, vec![storage], NodeId(1)), vec![bytes.into()]);
+    let directory = tempfile::tempdir().unwrap();
+    for (name, strides) in [("a.safetensors", vec![3, 1]), ("a.pt", vec![1, 2])] {
+        let path = directory.path().join(name);
+        save(&path, &state, &SaveOptions::default()).unwrap();
+        let loaded = load(&path, &LoadOptions::default()).unwrap();
+        let (one, other) = (state.tensor("0").unwrap(), loaded.tensor("0").unwrap());
+        assert_eq!((one.bytes().unwrap(), one.shape()), (other.bytes().unwrap(), other.shape()));
+        assert!(matches!(&other.tensor().body, Body::Strided { strides: found, .. } if *found == strides));
+    }
+}
+
+/// A storage that is a part of another, as old files of PyTorch have it, with a tensor on each.
+fn parts() -> State<'static> {
+    let tensor = |storage, length| {
+        Node::Tensor(Box::new(Tensor::contiguous(Dtype::U8, vec![length], StorageId(storage))))
+    };
+    let text = |text: &str| Node::Text(text.into());
+    let entries = vec![(NodeId(0), NodeId(1)), (NodeId(2), NodeId(3))];
+    let root = Node::Map(MapKind::Dict, Some(Box::new(Map { entries, attributes: None })));
+    let nodes = vec![text("whole"), tensor(0, 100), text("part"), tensor(1, 20), root];
+    let storage = |key: &str, bytes, part_of| Storage {
+        key: key.into(),
+        dtype: Some(Dtype::U8),
+        bytes,
+        device: "cpu".into(),
+        part_of,
+    };
+    let storages = vec![storage("0", 100, None), storage("1", 20, Some((StorageId(0), 30)))];
+    let bytes: Vec<u8> = (0..100).collect();
+    let data = vec![bytes.clone().into(), bytes[30..50].to_vec().into()];
+    State::from_parts(Tree::new(nodes, storages, NodeId(4)), data)
+}
+
+/// A proof's blocks are those of whole storages: of a part, those that it lies in.
+#[test]
+fn damage_in_a_part_of_a_storage_is_found_by_who_reads_the_part_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    save(&path, &parts(), &SaveOptions::default()).unwrap();
+    let options = |access| LoadOptions::default().with_access(access).with_tensors("part".parse().unwrap());
+    let part = |access| {
+        load(&path, &options(access))
+            .map(|state| state.tensor("part").unwrap().bytes().map(std::borrow::Cow::into_owned))
+    };
+    let mut memory = [0; 20];
+    let mut into = || {
+        let target = Target { name: "part", dtype: Dtype::U8, shape: &[20], bytes: &mut memory };
+        load_into(&path, &mut [target], &LoadOptions::default())
+    };
+    let expected: Vec<u8> = (30..50).collect();
+    assert_eq!(part(Access::Eager).unwrap().unwrap(), expected);
+    assert_eq!(part(Access::Mapped).unwrap().unwrap(), expected);
+    into().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let start = bytes.len() - 100;
+    bytes[start + 40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(part(Access::Eager).unwrap_err().kind(), crate::ErrorKind::Corrupted);
+    assert_eq!(part(Access::Mapped).unwrap().unwrap_err().kind(), crate::ErrorKind::Corrupted);
+    assert_eq!(into().unwrap_err().kind(), crate::ErrorKind::Corrupted);
+    assert_eq!(memory.len(), 20);
+}
