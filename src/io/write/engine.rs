@@ -33,7 +33,8 @@ pub fn write_pieces(
     let layout = Layout::new(pieces.iter().copied())?;
     let threads = worthwhile_threads(layout.bytes(), options.threads);
     let work = Work { file, layout: &layout, queue: Queue(Mutex::new(layout.windows())), options };
-    let parts = if threads < MIN_PIPELINE { work.write_one_by_one()? } else { pipeline::run(&work, threads)? };
+    let parts =
+        if threads < MIN_PIPELINE { work.write_one_by_one()? } else { pipeline::run(&work, threads)? };
     let empty = |piece: &Piece<'_>| PieceDigest {
         blocks: Vec::new(),
         crc32: (piece.is_data && options.crc32).then(Crc32::default),
