@@ -81,7 +81,8 @@ fn built(views: &[View], values: &[Node]) -> State<'static> {
         NodeId(u32::try_from(nodes.len() - 1).unwrap())
     };
     // A view that alone sees its storage is stored row-major in a safetensors file: see the test below.
-    (0..3).for_each(|number| drop(add(Node::Storage(StorageId(number)), &mut nodes)));
+    let whole = |number| Tensor::contiguous(Dtype::F32, vec![(STORAGE_BYTES + 64) / 4], StorageId(number));
+    nodes.extend((0..3).map(|number| Node::Tensor(Box::new(whole(number)))));
     let count = count + 3;
     let shared = add(Node::List((0..count).map(NodeId).collect()), &mut nodes);
     let members: Vec<_> = (0..4).map(|at| add(Node::Int(at + 10), &mut nodes)).collect();
