@@ -153,11 +153,11 @@ fn state() -> impl Strategy<Value = State<'static>> {
             if tensors.is_empty() {
                 continue;
             }
-            let tied = at.get(&tensors).name().to_owned();
+            let existing = at.get(&tensors).name().to_owned();
             drop(tensors);
             // A path with dots in its keys may be another value's first.
-            if state.tensor(&tied).is_some() {
-                state.alias(name, &tied).unwrap();
+            if state.tensor(&existing).is_some() {
+                state.alias(name, &existing).unwrap();
             }
         }
         state
@@ -241,7 +241,7 @@ fn damaged(path: &Path, bytes: &[u8], what: &str) {
         match is_found(path, access) {
             Ok(found) => assert!(found, "{} {what} {access:?}: it loads", path.display()),
             Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Corrupted, "{} {what}: {error}", path.display())
+                assert_eq!(error.kind(), ErrorKind::Corrupted, "{} {what}: {error}", path.display());
             }
         }
     }

@@ -29,8 +29,11 @@ struct Block {
 
 #[derive(Debug)]
 enum Sum {
-    /// Against a proof's digest. The hasher comes with the first bytes.
+    /// Against a proof's digest. The hasher comes with the first bytes, and goes with the last: one has up to
+    /// two kilobytes, and a file can have millions of blocks.
     Proof(Digest, Option<Box<Hasher>>),
+    /// Against a proof's digest: what the bytes were found to have.
+    Proven(Digest, Digest),
     /// A part of a record's CRC-32.
     Record(Crc32),
 }
@@ -127,7 +130,7 @@ impl Checks {
         {
             let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX);
             let part = bytes.get(place(block.range.start)..place(block.range.end).min(bytes.len()));
-            block.feed(part.unwrap_or_default());
+            block.feed(part.unwrap_or_default(), end >= block.range.end);
         }
     }
 
@@ -145,8 +148,11 @@ impl Checks {
             match &*block.sum.lock().unwrap_or_else(PoisonError::into_inner) {
                 Sum::Proof(expected, hasher) => {
                     let found = hasher.as_ref().map(|hasher| hasher.finish());
-                    if found.as_ref() != Some(expected) {
-                        add(block.range.start, storage.damage(&block.range, *expected, found));
+                    add(block.range.start, storage.damage(&block.range, *expected, found));
+                }
+                Sum::Proven(expected, found) => {
+                    if found != expected {
+                        add(block.range.start, storage.damage(&block.range, *expected, Some(*found)));
                     }
                 }
                 Sum::Record(sum) => {
@@ -170,11 +176,18 @@ impl Checks {
 }
 
 impl Block {
-    fn feed(&self, bytes: &[u8]) {
-        match &mut *self.sum.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Takes in the next bytes of the block, which may be its last.
+    fn feed(&self, bytes: &[u8], is_last: bool) {
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *sum {
             Sum::Proof(expected, hasher) => {
-                hasher.get_or_insert_with(|| Box::new(Hasher::new(expected.algorithm()))).update(bytes);
+                let hasher = hasher.get_or_insert_with(|| Box::new(Hasher::new(expected.algorithm())));
+                hasher.update(bytes);
+                if is_last {
+                    *sum = Sum::Proven(*expected, hasher.finish());
+                }
             }
+            Sum::Proven(..) => {}
             Sum::Record(sum) => *sum = sum.then(Crc32::of(bytes)),
         }
     }
@@ -196,5 +209,30 @@ impl Checked {
         finding.at.tensor.clone_from(&self.tensor);
         finding.at.record.clone_from(&self.record);
         finding.at_offset(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    #[test]
+    fn a_block_that_is_done_holds_no_hasher() {
+        let digest = Algorithm::Blake3.digest(b"abcd");
+        let block = |start: u64| Block {
+            range: start..start + 4,
+            storage: 0,
+            sum: Mutex::new(Sum::Proof(digest, None)),
+        };
+        let checked = Checked { tensor: None, record: None, crc32: None, start: 0 };
+        let checks = Checks { blocks: vec![block(0), block(4), block(8)], storages: vec![checked] };
+        checks.feed(0, b"ab");
+        checks.feed(2, b"cdabcdabc");
+        let is_done = |block: &Block| matches!(*block.sum.lock().unwrap(), Sum::Proven(..));
+        assert_eq!(checks.blocks.iter().map(is_done).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(checks.finding().unwrap().at.offset, Some(8));
+        checks.feed(11, b"d");
+        assert!(checks.finding().is_none());
     }
 }
