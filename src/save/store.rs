@@ -20,6 +20,10 @@ use crate::validate::{VerifyOptions, verify_source};
 ///
 /// Two states that are equal give the same bytes under equal options.
 ///
+/// A safetensors file holds every state. Of a tensor that alone sees a part of its storage, or sees it
+/// strided, it keeps the elements, row-major. A `.pt` refuses what `torch.load` would refuse, or has no
+/// storage for (`f4`, NumPy's arrays, objects of unknown classes), and names it.
+///
 /// # Errors
 ///
 /// The format can't hold the state, the disk is full, the destination can't be written, the written bytes

@@ -11,6 +11,10 @@ const MAX_DEPTH: usize = 100;
 /// The values are a [`Tree`]; the bytes of its storages lie beside it, borrowed from the caller or shared.
 /// Tensors that share a storage go on sharing it when they are saved and loaded again.
 ///
+/// What is loaded can hold whatever a checkpoint can: sets, large integers, complex numbers, strided views,
+/// sparse tensors. What is built here is made of [`Value`]s: plain values, lists, tuples, maps, and tensors
+/// without gaps, of which several may share a storage ([`State::alias`]).
+///
 /// ```
 /// use ckpt::Dtype;
 /// use ckpt::tensor::{State, TensorView};

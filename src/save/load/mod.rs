@@ -34,6 +34,10 @@ pub(super) use structure::{Place, Record, Structure, foreign, own, torch_metadat
 
 /// Loads a checkpoint: a safetensors file, or one that `torch.save` wrote.
 ///
+/// By default the file is mapped into memory where its file system makes that fast and safe, and a tensor is
+/// read and checked when it is first looked at: damage then shows at [`bytes`](crate::tensor::TensorRef::bytes),
+/// not here. [`Access::Eager`] reads and checks everything at once.
+///
 /// Nothing of it is executed. What carries a checksum is held against it while it is read: the blocks of a
 /// proof, or the CRC-32 of an archive's records. With [`Access::Mapped`] that is when a tensor is first looked
 /// at. Other formats have no checksums, and damage in them can't be seen.
