@@ -7,9 +7,9 @@ use crate::Error;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
-use crate::record::Proof;
+use crate::record::{Code, Finding, Level, Proof};
 use crate::tensor::State;
-use crate::validate::{VerifyOptions, verify_source};
+use crate::validate::{VerifyOptions, proof_of, verify_source};
 
 /// Saves a state: atomically, durably, and verified.
 ///
@@ -118,7 +118,8 @@ fn store(
     temporary.reserve(encoding.len())?;
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
-    let validating = if options.validate { validate(disk, &temporary, options)? } else { Duration::ZERO };
+    let validating =
+        if options.validate { validate(disk, &temporary, &proof, options)? } else { Duration::ZERO };
     check()?;
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
@@ -193,7 +194,14 @@ fn write_all(
 }
 
 /// Reads the temporary file back and verifies it; returns how long that took.
-fn validate(disk: &dyn Disk, temporary: &Temporary<'_>, options: &SaveOptions) -> Result<Duration, Error> {
+///
+/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there.
+fn validate(
+    disk: &dyn Disk,
+    temporary: &Temporary<'_>,
+    proof: &Proof,
+    options: &SaveOptions,
+) -> Result<Duration, Error> {
     let start = Instant::now();
     let path = temporary.destination();
     let source =
@@ -201,10 +209,14 @@ fn validate(disk: &dyn Disk, temporary: &Temporary<'_>, options: &SaveOptions) -
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
     let report = verify_source(path, &*source, &verify);
-    match report.reason() {
+    let finding = report.reason().cloned().or_else(|| {
+        let is_ours = proof_of(&*source).is_some_and(|proven| proven.proof.root == proof.root);
+        let other = || Finding::corrupted(Code::ProofDamaged, Level::Container, "it has another proof");
+        (!is_ours).then(other)
+    });
+    match finding {
         None => Ok(start.elapsed()),
-        Some(finding) => {
-            let mut finding = finding.clone();
+        Some(mut finding) => {
             finding.message = format!("what was written can't be read back as it was: {}", finding.message);
             Err(Error::found(path, finding))
         }

@@ -1,14 +1,19 @@
 //! States that only a reader makes, through `save` and `load`: views that overlap, and values that
-//! [`Value`](crate::tensor::Value) has none of.
+//! [`Value`](crate::tensor::Value) has none of. And a device that isn't what it says.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Dtype;
 use crate::digest::Algorithm;
-use crate::io::commit::Durability;
+use crate::io::ScanSource;
+use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Stat};
 use crate::tensor::{Body, Map, MapKind, Node, NodeId, State, Storage, StorageId, Tensor, Tree, extent};
+use crate::{Dtype, ErrorKind};
 
 const DTYPES: [Dtype; 6] = [Dtype::F32, Dtype::U16, Dtype::Bool, Dtype::C64, Dtype::F8E4m3fn, Dtype::I64];
 
@@ -127,7 +132,7 @@ proptest! {
 }
 
 /// Loads into memory that is there, and holds it against the state.
-fn filled(path: &std::path::Path, state: &State<'_>) {
+fn filled(path: &Path, state: &State<'_>) {
     let tensors = state.tensors().unwrap();
     let elements: Vec<_> = tensors.iter().map(|tensor| tensor.bytes().unwrap().into_owned()).collect();
     let mut memory: Vec<_> = elements.iter().map(|bytes| vec![0xA5; bytes.len()]).collect();
@@ -206,8 +211,74 @@ fn damage_in_a_part_of_a_storage_is_found_by_who_reads_the_part_alone() {
     let start = bytes.len() - 100;
     bytes[start + 40] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    assert_eq!(part(Access::Eager).unwrap_err().kind(), crate::ErrorKind::Corrupted);
-    assert_eq!(part(Access::Mapped).unwrap().unwrap_err().kind(), crate::ErrorKind::Corrupted);
-    assert_eq!(into().unwrap_err().kind(), crate::ErrorKind::Corrupted);
+    assert_eq!(part(Access::Eager).unwrap_err().kind(), ErrorKind::Corrupted);
+    assert_eq!(part(Access::Mapped).unwrap().unwrap_err().kind(), ErrorKind::Corrupted);
+    assert_eq!(into().unwrap_err().kind(), ErrorKind::Corrupted);
     assert_eq!(memory.len(), 20);
+}
+
+/// A device that lost what was written, and still holds another checkpoint in its place.
+#[derive(Debug)]
+struct Stale(PathBuf);
+
+impl Disk for Stale {
+    fn open(&self, _: &Path) -> io::Result<Box<dyn ScanSource>> {
+        LocalDisk.open(&self.0)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        LocalDisk.resolve(path)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
+        LocalDisk.stat(path)
+    }
+
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        LocalDisk.create(path, mode)
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        LocalDisk.read(path, most)
+    }
+
+    fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()> {
+        LocalDisk.rename(from, to, existing)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        LocalDisk.sync_directory(directory)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        LocalDisk.list(directory)
+    }
+
+    fn remove_abandoned(&self, path: &Path) -> io::Result<bool> {
+        LocalDisk.remove_abandoned(path)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        LocalDisk.free_bytes(directory)
+    }
+}
+
+#[test]
+fn another_sound_checkpoint_in_its_place_is_no_success() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a.safetensors", "a.pt"] {
+        let (path, other) = (directory.path().join(name), directory.path().join(format!("old-{name}")));
+        let mut state = State::new();
+        state.insert("step", 1).unwrap();
+        save(&other, &state, &SaveOptions::default()).unwrap();
+        state.insert("step", 2).unwrap();
+        let error = save_on(&Stale(other), &path, &state, &SaveOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupted);
+        assert!(error.to_string().contains("it has another proof"), "{error}");
+        assert!(!path.exists());
+    }
 }
