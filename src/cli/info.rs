@@ -45,10 +45,21 @@ fn facts(out: &mut impl Write, info: &Info) -> io::Result<()> {
     writeln!(out, "size      {}", size(info.bytes))?;
     for (number, (key, value)) in info.metadata.iter().enumerate() {
         let title = if number == 0 { "metadata" } else { "" };
-        writeln!(out, "{title:8}  {}: {}", visible(key), visible(value))?;
+        writeln!(out, "{title:8}  {}: {}", visible(key), shortened(value))?;
     }
     let tensors = count(info.tensors.len() as u64, "tensor");
     writeln!(out, "total     {tensors}, {}", size(info.tensor_bytes()))
+}
+
+/// The most bytes of a value that are shown: a proof or a structure has thousands.
+const VALUE_BYTES_MAX: usize = 100;
+
+/// Returns a value's beginning, and how long it is where that isn't all.
+fn shortened(value: &str) -> String {
+    match value.split_at_checked(value.floor_char_boundary(VALUE_BYTES_MAX)) {
+        Some((start, rest)) if !rest.is_empty() => format!("{}… ({} bytes)", visible(start), value.len()),
+        _ => visible(value),
+    }
 }
 
 /// Writes a line per tensor.
@@ -84,8 +95,8 @@ mod tests {
     fn the_table_lines_up_and_shows_nothing_raw() {
         let mut info = Info::new("a\u{1b}.pt".into(), FormatKind::TorchZip);
         info.bytes = 4096;
-        info.metadata =
-            [("byteorder".to_owned(), "little".to_owned()), ("x".to_owned(), "\n".to_owned())].into();
+        let entries = [("byteorder", "little".to_owned()), ("long", "ä".repeat(100)), ("x", "\n".to_owned())];
+        info.metadata = entries.map(|(key, value)| (key.to_owned(), value)).into();
         let tensor = |name: &str, shape: &[u64], bytes| TensorInfo {
             name: name.to_owned(),
             dtype: Dtype::Bf16,
@@ -104,6 +115,7 @@ mod tests {
         marker    no
         size      4.0 KiB
         metadata  byteorder: little
+                  long: ääääääääääääääääääääääääääääääääääääääääääääääääää… (200 bytes)
                   x: \n
         total     2 tensors, 3.0 KiB
 
