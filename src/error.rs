@@ -55,15 +55,20 @@ impl Error {
         Self { source: Some(source), ..Self::new(ErrorKind::Io, format!("can't {doing}")).at(path) }
     }
 
-    /// Makes an error of what was found in the file at `path`: its kind goes by the finding's verdict.
-    pub fn found(path: impl Into<PathBuf>, finding: Finding) -> Self {
+    /// Makes an error of what was found: its kind goes by the finding's verdict.
+    pub fn of(finding: Finding) -> Self {
         let kind = match finding.verdict {
             Verdict::Corrupted => ErrorKind::Corrupted,
             Verdict::Valid | Verdict::Incompatible => ErrorKind::Incompatible,
             Verdict::Unreadable => ErrorKind::Io,
         };
         let message = format!("{} (level {}{})", finding.message, finding.level, finding.at);
-        Self { finding: Some(Box::new(finding)), ..Self::new(kind, message).at(path) }
+        Self { finding: Some(Box::new(finding)), ..Self::new(kind, message) }
+    }
+
+    /// As [`Error::of`], of the file at `path`.
+    pub fn found(path: impl Into<PathBuf>, finding: Finding) -> Self {
+        Self::of(finding).at(path)
     }
 
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

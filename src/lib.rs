@@ -18,7 +18,8 @@
 //! ```
 //!
 //! The layers, lowest first (`ARCHITECTURE.md` has the reasons, a test holds the order):
-//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`mod@save`].
+//! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`mod@save`],
+//! [`manager`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
 #![cfg_attr(
@@ -39,6 +40,8 @@ pub mod format;
 pub mod validate;
 
 pub mod save;
+
+pub mod manager;
 
 #[cfg(feature = "cli")]
 pub mod cli;

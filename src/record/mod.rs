@@ -3,6 +3,7 @@
 //! This is the one JSON vocabulary of the project. `docs/report.md` describes it for those who read
 //! it from other programs; a test holds that page against these types.
 
+mod checkpoint_id;
 mod code;
 mod compared;
 mod converted;
@@ -11,6 +12,7 @@ mod finding;
 mod info;
 mod kind;
 mod level;
+mod manifest;
 mod marker;
 mod position;
 mod proof;
@@ -23,6 +25,7 @@ mod tensor_info;
 mod verdict;
 mod words;
 
+pub use checkpoint_id::{CheckpointId, NoCheckpointId};
 pub use code::Code;
 pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};
 pub use converted::{CONVERT_SCHEMA, Converted, Dropped};
@@ -31,6 +34,7 @@ pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};
 pub use kind::FormatKind;
 pub use level::{Level, NoLevel};
+pub use manifest::{Artifact, Manifest, ManifestError};
 pub use marker::{Described, Marker, MarkerFit};
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};

@@ -5,11 +5,14 @@
 //! sharing costs nothing, and neither cycles nor deep nesting can exhaust the stack when it is
 //! walked, compared or dropped.
 
+mod adapter;
+mod device;
 mod find;
 mod gather;
 mod layout;
 mod node;
 mod prune;
+mod restore;
 mod same;
 mod source;
 mod state;
@@ -20,9 +23,12 @@ mod value;
 mod view;
 mod walk;
 
+pub use adapter::TensorSource;
+pub use device::{Device, DeviceCopy, HostMemory};
 pub(crate) use gather::{gather, gather_into, swap, swap_width};
 pub use layout::{LayoutError, extent};
 pub use node::{Array, ArrayData, Body, Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tensor};
+pub use restore::{Matched, RestoreOptions, Restored, Wanted, match_tensors};
 pub use same::Difference;
 pub use source::{Data, Source};
 pub use state::State;

@@ -1,6 +1,8 @@
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Device;
 use crate::Error;
 
 /// A run of bytes that is somewhere: in memory, in a mapped file, in a file that is read piece by piece.
@@ -27,6 +29,17 @@ pub trait Source: Send + Sync {
     /// As [`Source::read_at`].
     fn bytes(&self) -> Result<Option<&[u8]>, Error> {
         Ok(None)
+    }
+
+    /// Returns who copies the bytes to the host, where they lie on an accelerator. [`Source::read_at`] copies
+    /// them as well, a part at a time.
+    fn device(&self) -> Option<Arc<dyn Device>> {
+        None
+    }
+
+    /// Returns the source as what it is, so that its [`Device`] knows it again.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
     }
 
     /// Returns whether there are no bytes.
@@ -72,6 +85,14 @@ impl Source for Data<'_> {
             Inner::Borrowed(bytes) => Ok(Some(bytes)),
             Inner::Shared(source) => source.bytes(),
         }
+    }
+
+    fn device(&self) -> Option<Arc<dyn Device>> {
+        if let Inner::Shared(source) = &self.0 { source.device() } else { None }
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        if let Inner::Shared(source) = &self.0 { source.as_any() } else { None }
     }
 }
 

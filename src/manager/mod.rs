@@ -1,0 +1,13 @@
+//! Policy: the checkpoints of a run. When one is saved, which are kept, and from which the work goes on.
+//!
+//! A run is a directory; `docs/layout.md` has what is in it. `run` knows the places, `commit` makes one
+//! checkpoint there, `resume` walks back to the newest that is good, `background` saves while the work goes
+//! on, `retention` decides what may go, and `triggers` when it is time to save.
+
+mod committed;
+mod event;
+mod request;
+
+pub use committed::{Committed, Notice};
+pub use event::{Event, Reporter};
+pub use request::SaveRequest;
