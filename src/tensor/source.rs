@@ -63,6 +63,21 @@ impl<'a> Data<'a> {
     pub fn new(source: Arc<dyn Source + 'a>) -> Self {
         Self(Inner::Shared(source))
     }
+
+    /// Returns whether somebody else has the same source too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(&self.0, Inner::Shared(source) if Arc::strong_count(source) > 1)
+    }
+
+    /// Returns whether both are one source, of which one was cloned.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Inner::Shared(one), Inner::Shared(other)) => {
+                std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Source for Data<'_> {
