@@ -297,4 +297,9 @@ char *ckpt_tch_addcdiv(const at::Tensor *target, const at::Tensor *one, const at
   });
 }
 
+// Takes the gradient off a tensor, as Python's `tensor.grad = None` does: tch can only make it zeros.
+char *ckpt_tch_clear_gradient(const at::Tensor *tensor) noexcept {
+  return guarded([&] { tensor->mutable_grad() = at::Tensor(); });
+}
+
 } // extern "C"
