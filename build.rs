@@ -11,23 +11,31 @@ fn main() -> Result<(), String> {
 #[cfg(feature = "tch")]
 mod tch {
     use std::env;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::process::Command;
 
     /// The variables by which `torch-sys` finds libtorch: the shim must be made for the same one.
-    const VARIABLES: [&str; 5] =
-        ["LIBTORCH_USE_PYTORCH", "LIBTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_CXX11_ABI", "VIRTUAL_ENV"];
+    const VARIABLES: [&str; 6] = [
+        "LIBTORCH_USE_PYTORCH",
+        "LIBTORCH",
+        "LIBTORCH_INCLUDE",
+        "LIBTORCH_LIB",
+        "LIBTORCH_CXX11_ABI",
+        "VIRTUAL_ENV",
+    ];
 
-    /// Prints the ABI of the C++ library, then the directories with headers.
+    /// Prints the ABI of the C++ library, the directory with libraries, then those with headers.
     const ASK: &str = "
 import torch
 from torch.utils import cpp_extension
-print(int(torch._C._GLIBCXX_USE_CXX11_ABI), *cpp_extension.include_paths(), sep='\\n')
+print(int(torch._C._GLIBCXX_USE_CXX11_ABI), cpp_extension.library_paths()[0], sep='\\n')
+print(*cpp_extension.include_paths(), sep='\\n')
 ";
 
     /// What the compiler must know of libtorch.
     struct Libtorch {
         includes: Vec<PathBuf>,
+        libraries: PathBuf,
         cxx11_abi: String,
     }
 
@@ -40,6 +48,9 @@ print(int(torch._C._GLIBCXX_USE_CXX11_ABI), *cpp_extension.include_paths(), sep=
         let mut build = cc::Build::new();
         build.cpp(true).std("c++17").includes(&libtorch.includes).warnings(false);
         build.define("_GLIBCXX_USE_CXX11_ABI", libtorch.cxx11_abi.as_str());
+        if libtorch.libraries.join("libtorch_cuda.so").exists() {
+            build.define("CKPT_WITH_CUDA", None);
+        }
         build.file("src/tch/shim.cpp").try_compile("ckpt_tch").map_err(|error| error.to_string())
     }
 
@@ -58,7 +69,9 @@ print(int(torch._C._GLIBCXX_USE_CXX11_ABI), *cpp_extension.include_paths(), sep=
         }
         let api = include.join("torch/csrc/api/include");
         let cxx11_abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
-        Ok(Libtorch { includes: vec![include, api], cxx11_abi })
+        let root = env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH"));
+        let libraries = root.map_or_else(|| PathBuf::from("/usr"), PathBuf::from).join("lib");
+        Ok(Libtorch { includes: vec![include, api], libraries, cxx11_abi })
     }
 
     fn of_python() -> Result<Libtorch, String> {
@@ -70,10 +83,8 @@ print(int(torch._C._GLIBCXX_USE_CXX11_ABI), *cpp_extension.include_paths(), sep=
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
-        let cxx11_abi = lines.next().ok_or_else(|| format!("{python} said nothing of its PyTorch"))?;
-        Ok(Libtorch {
-            cxx11_abi: cxx11_abi.to_owned(),
-            includes: lines.map(|line| Path::new(line).into()).collect(),
-        })
+        let mut next = || lines.next().ok_or_else(|| format!("{python} said nothing of its PyTorch"));
+        let (cxx11_abi, libraries) = (next()?.to_owned(), next()?.into());
+        Ok(Libtorch { includes: lines.map(PathBuf::from).collect(), libraries, cxx11_abi })
     }
 }

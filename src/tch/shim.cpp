@@ -29,6 +29,17 @@ static_assert(int(at::kFloat8_e5m2) == 23 && int(at::kFloat8_e4m3fnuz) == 26);
 static_assert(int(at::kUInt16) == 27 && int(at::kUInt64) == 29 && int(at::kFloat8_e8m0fnu) == 44);
 static_assert(int(at::kCPU) == 0 && int(at::kCUDA) == 1);
 
+#ifdef CKPT_WITH_CUDA
+// libtorch's CUDA half registers itself when it is loaded, and nothing that tch calls is in it: linkers that
+// leave out what isn't needed leave it out, and then there are no CUDA devices. This address makes it needed:
+// a constructor is never left out as unused.
+namespace at::cuda {
+int warp_size();
+}
+static int (*volatile cuda_is_needed)();
+__attribute__((constructor)) static void need_cuda() { cuda_is_needed = &at::cuda::warp_size; }
+#endif
+
 namespace {
 
 char out_of_memory[] = "there is no memory for the text of an error";

@@ -1,2 +1,9 @@
 //! Training loops in `tch`, through the public interface, and against the real PyTorch.
-#![expect(clippy::disallowed_methods, reason = "tests make and damage files of their own")]
+#![expect(clippy::disallowed_methods, reason = "tests make files of their own")]
+
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod python;
+#[cfg(test)]
+mod random;
