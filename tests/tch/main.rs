@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod optimizers;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod snapshot;

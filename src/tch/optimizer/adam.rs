@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::super::arithmetic::{addcdiv_, addcmul_};
-use super::rule::{Number, Rule, STEP, Slots, added, in_range, of_torch, sealed};
+use super::super::arithmetic::{addcdiv_, addcmul_, mul_};
+use super::rule::{Number, Rule, STEP, Slots, added, done, in_range, of_torch, sealed};
 use crate::Error;
 use crate::record::{Code, Finding, Level};
 use crate::tensor::{State, Value};
@@ -138,7 +138,7 @@ impl sealed::Rule for Adam {
     fn update(&self, variable: &Tensor, gradient: &Tensor, slots: &mut Slots) -> Result<(), Error> {
         let mut step = slots.get_or(STEP, || Tensor::f_zeros(&[] as &[i64], (Kind::Float, Device::Cpu)))?;
         let means = self.means(variable, slots)?;
-        step.f_add_scalar_(1.0).map_err(of_torch)?;
+        done(step.f_add_scalar_(1.0))?;
         let mut variable = variable.shallow_clone();
         let mut gradient = gradient.shallow_clone();
         if self.maximize {
@@ -146,7 +146,7 @@ impl sealed::Rule for Adam {
         }
         if self.weight_decay != 0.0 {
             if self.decoupled_weight_decay {
-                variable.f_mul_scalar_(1.0 - self.lr * self.weight_decay).map_err(of_torch)?;
+                mul_(&mut variable, 1.0 - self.lr * self.weight_decay)?;
             } else {
                 gradient = added(&gradient, &variable, self.weight_decay)?;
             }
@@ -232,8 +232,8 @@ impl Adam {
     ) -> Result<(), Error> {
         let Means { gradient: mut mean, mut square, largest_square } = means;
         let (beta1, beta2) = self.betas;
-        mean.f_lerp_(gradient, 1.0 - beta1).map_err(of_torch)?;
-        square.f_mul_scalar_(beta2).map_err(of_torch)?;
+        done(mean.f_lerp_(gradient, 1.0 - beta1))?;
+        mul_(&mut square, beta2)?;
         addcmul_(&mut square, gradient, gradient, 1.0 - beta2)?;
         if let Some(mut largest) = largest_square {
             largest.f_maximum(&square).and_then(|larger| largest.f_copy_(&larger)).map_err(of_torch)?;

@@ -41,7 +41,7 @@ use crate::Error;
 pub use adam::Adam;
 pub use group::Group;
 pub use rule::Rule;
-pub(super) use rule::of_torch;
+use rule::of_torch;
 pub use sgd::Sgd;
 pub(super) use state::Loaded;
 

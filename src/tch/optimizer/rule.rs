@@ -91,8 +91,13 @@ pub(super) fn in_range(name: &str, value: f64, fits: bool) -> Result<(), Error> 
     if fits { Ok(()) } else { Err(Error::usage(format!("{name} can't be {value}"))) }
 }
 
+/// Leaves out what an operation in place returns: another handle of the tensor that it changed.
+pub(super) fn done(result: Result<Tensor, TchError>) -> Result<(), Error> {
+    result.map(drop).map_err(of_torch)
+}
+
 /// Takes an error of libtorch, without the trace behind its first line.
-pub(in super::super) fn of_torch(error: TchError) -> Error {
+pub(super) fn of_torch(error: TchError) -> Error {
     let text = error.to_string();
     Error::usage(format!("libtorch: {}", text.lines().next().unwrap_or_default()))
 }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::super::arithmetic::add_;
+use super::super::arithmetic::{add_, mul_};
 use super::rule::{Number, Rule, Slots, added, in_range, of_torch, sealed};
 use crate::Error;
 use crate::tensor::{State, Value};
@@ -167,7 +167,7 @@ impl Sgd {
         let Some(mut buffer) = slots.get(BUFFER) else {
             return slots.get_or(BUFFER, || gradient.f_detach_copy());
         };
-        buffer.f_mul_scalar_(self.momentum).map_err(of_torch)?;
+        mul_(&mut buffer, self.momentum)?;
         add_(&mut buffer, gradient, 1.0 - self.dampening)?;
         Ok(buffer)
     }

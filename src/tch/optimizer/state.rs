@@ -27,7 +27,7 @@ struct Members {
 
 /// What a state has for an optimizer: it fits, and is ready to be put in its place.
 #[derive(Debug)]
-pub struct Loaded<R> {
+pub(in super::super) struct Loaded<R> {
     /// For each group its rule, and for each variable of it the slots.
     groups: Vec<(R, Vec<Slots>)>,
 }
