@@ -2,12 +2,17 @@
 //!
 //! A run is a directory; `docs/layout.md` has what is in it. `run` knows the places, `commit` makes one
 //! checkpoint there, `resume` walks back to the newest that is good, `background` saves while the work goes
-//! on, `retention` decides what may go, and `triggers` when it is time to save.
+//! on, `retention` decides what may go, and `triggers` when it is time to save. `semantic` looks for the
+//! signs of a mistake in what was saved.
+
+pub mod background;
 
 mod committed;
 mod event;
 mod request;
+mod semantic;
 
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
 pub use request::SaveRequest;
+pub use semantic::Semantic;
