@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::io::commit::{Disk, Durability, write_small};
@@ -16,12 +16,6 @@ const LAYOUT: u64 = 1;
 
 /// The file is far smaller than this, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// What of the file is read. Later versions may add to it.
-#[derive(Deserialize)]
-struct Layout {
-    layout: u64,
-}
 
 /// Reads the layout of a run, and returns whether it says one: a run that nothing was saved to has no file.
 ///
@@ -36,7 +30,7 @@ pub(super) fn check(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
         Some(_) => {}
     }
     let text = disk.read(path, MAX_BYTES).map_err(failed)?;
-    let Ok(Layout { layout }) = serde_json::from_slice(&text) else {
+    let Some(layout) = layout_of(&text) else {
         let message =
             format!("it isn't the layout of a run, or damaged: write {{\"layout\":{LAYOUT}}} into it");
         return Err(Error::usage(message).at(path));
@@ -48,6 +42,12 @@ pub(super) fn check(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
         return Err(Error::usage(message).at(path));
     }
     Ok(true)
+}
+
+/// Returns the version that a text says. Later versions may say more.
+fn layout_of(text: &[u8]) -> Option<u64> {
+    let object: Map<String, Value> = serde_json::from_slice(text).ok()?;
+    object.get("layout")?.as_u64()
 }
 
 /// Writes the layout of a new run.
