@@ -7,11 +7,20 @@
 mod commit;
 mod committed;
 mod event;
+mod exchange;
+mod front;
+mod keeper;
+mod options;
 mod request;
+mod resume;
 pub mod run;
 
 pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
+pub use exchange::Exchange;
+pub use front::Manager;
+pub use options::ManagerOptions;
 pub use request::SaveRequest;
+pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};
 pub use run::{Run, RunLock};
