@@ -105,6 +105,25 @@ impl Error {
     }
 }
 
+impl Clone for Error {
+    /// Makes another of the same words. Where its reason is one of the program's own and none of the system's,
+    /// the copy has that reason's kind and text.
+    fn clone(&self) -> Self {
+        let again = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None if source.get_ref().is_none() => source.kind().into(),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            path: self.path.clone(),
+            finding: self.finding.clone(),
+            source: self.source.as_ref().map(again),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {
@@ -120,5 +139,31 @@ impl fmt::Display for Error {
             write!(f, ": {source}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_says_the_same() {
+        let sources = [
+            io::Error::from_raw_os_error(5),
+            io::ErrorKind::StorageFull.into(),
+            io::Error::new(io::ErrorKind::NotFound, "nothing there"),
+        ];
+        for source in sources {
+            let error = Error::io("x", "write it", source);
+            let (one, two) = (error.source().unwrap(), error.clone());
+            let two = two.source().unwrap();
+            assert_eq!(error.to_string(), error.clone().to_string());
+            let (one, two): (&io::Error, &io::Error) =
+                (one.downcast_ref().unwrap(), two.downcast_ref().unwrap());
+            assert_eq!((one.kind(), one.raw_os_error()), (two.kind(), two.raw_os_error()));
+        }
+        assert!(Error::usage("no").clone().source().is_none());
     }
 }

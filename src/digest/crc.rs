@@ -43,6 +43,11 @@ macro_rules! crc {
                 Self { value, len: bytes.len() as u64 }
             }
 
+            /// Takes a checksum that was computed before, with the length of what it covers.
+            pub fn computed(value: $int, len: u64) -> Self {
+                Self { value, len }
+            }
+
             $(#[doc = $then])+
             #[must_use]
             pub fn then(self, next: Self) -> Self {

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::digest::Algorithm;
 use crate::io::write::{Piece, PieceDigest};
 use crate::record::{Position, Proof};
+use crate::tensor::StorageId;
 
 /// A state as a file of some format: which bytes go where.
 ///
@@ -15,6 +16,10 @@ pub trait Encoding: Send + Sync {
 
     /// Returns the data, and what of the head doesn't depend on its digests; sorted, without overlaps.
     fn pieces(&self) -> Vec<Piece<'_>>;
+
+    /// Returns where the storages of the state begin whose bytes are in the file as they are, one behind the
+    /// other; in the order of the file.
+    fn places(&self) -> Vec<(StorageId, u64)>;
 
     /// Returns whether the format holds the CRC-32 of each piece of data.
     fn needs_crc32(&self) -> bool;

@@ -6,6 +6,7 @@
 //! several threads and the cheapest read that the kernel has for each block. To load one, its bulk is read to
 //! where it stays, once, and checksummed on the way: [`FileSource::read_arena`] and
 //! [`FileSource::read_into`]; or it is left in the file until it is looked at: [`Mapping`].
+//! What is saved while the work goes on is copied first: [`Staging`].
 
 pub mod commit;
 pub mod write;
@@ -18,6 +19,7 @@ mod map;
 mod plan;
 mod read_at;
 mod scan;
+mod staging;
 mod stream;
 mod sum;
 
@@ -31,3 +33,4 @@ pub use fill::{Feed, FillTarget};
 pub use map::Mapping;
 pub use read_at::ReadAt;
 pub use scan::{ScanOptions, ScanSource};
+pub use staging::Staging;

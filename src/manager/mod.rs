@@ -2,7 +2,10 @@
 //!
 //! A run is a directory; `docs/layout.md` has what is in it. `run` knows the places, `commit` makes one
 //! checkpoint there, `resume` walks back to the newest that is good, `background` saves while the work goes
-//! on, `retention` decides what may go, and `triggers` when it is time to save.
+//! on, `retention` decides what may go, and `triggers` when it is time to save. `semantic` looks for the
+//! signs of a mistake in what was saved.
+
+pub mod background;
 
 mod commit;
 mod committed;
@@ -14,6 +17,7 @@ mod options;
 mod request;
 mod resume;
 pub mod run;
+mod semantic;
 
 pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
@@ -24,3 +28,4 @@ pub use options::ManagerOptions;
 pub use request::SaveRequest;
 pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};
 pub use run::{Run, RunLock};
+pub use semantic::Semantic;

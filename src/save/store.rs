@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -131,11 +132,19 @@ fn store(
         format,
         bytes: encoding.len(),
         proof,
+        data: data_of(encoding),
+        places: encoding.places(),
         validated: options.validate.then_some(options.level),
         writing,
         validating,
         elapsed: start.elapsed(),
     })
+}
+
+/// Returns where the data lies.
+fn data_of(encoding: &dyn Encoding) -> Vec<Range<u64>> {
+    let range = |piece: Piece<'_>| piece.is_data.then(|| piece.offset..piece.offset + piece.source.len());
+    encoding.pieces().into_iter().filter_map(range).collect()
 }
 
 /// Refuses to replace a file before the work begins; the commit refuses it again, without a gap.

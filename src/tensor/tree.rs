@@ -1,13 +1,15 @@
+use std::sync::Arc;
+
 use super::{Node, NodeId, Storage, StorageId};
 
 /// A checkpoint's contents: values, with the storages that its tensors are views of.
 ///
 /// Nodes are shared where the file shares them. The readers of [`format`](mod@crate::format) hand
-/// out only trees without cycles and of bounded depth.
+/// out only trees without cycles and of bounded depth. A copy costs nothing until one of the two is changed.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    nodes: Vec<Node>,
-    storages: Vec<Storage>,
+    nodes: Arc<Vec<Node>>,
+    storages: Arc<Vec<Storage>>,
     root: NodeId,
 }
 
@@ -15,26 +17,26 @@ impl Tree {
     /// Makes a tree of an arena. `root` and every number in `nodes` are meant for these nodes; one that isn't
     /// reads as [`Node::None`].
     pub(crate) fn new(nodes: Vec<Node>, storages: Vec<Storage>, root: NodeId) -> Self {
-        Self { nodes, storages, root }
+        Self { nodes: Arc::new(nodes), storages: Arc::new(storages), root }
     }
 
     /// Adds a node; `None` where there are too many.
     pub(crate) fn push(&mut self, node: Node) -> Option<NodeId> {
         let id = NodeId(u32::try_from(self.nodes.len()).ok().filter(|id| *id < u32::MAX)?);
-        self.nodes.push(node);
+        Arc::make_mut(&mut self.nodes).push(node);
         Some(id)
     }
 
     /// Adds a storage; `None` where there are too many.
     pub(crate) fn push_storage(&mut self, storage: Storage) -> Option<StorageId> {
         let id = StorageId(u32::try_from(self.storages.len()).ok().filter(|id| *id < u32::MAX)?);
-        self.storages.push(storage);
+        Arc::make_mut(&mut self.storages).push(storage);
         Some(id)
     }
 
     /// Returns a node, to be changed.
     pub(crate) fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
-        self.nodes.get_mut(id.0 as usize)
+        Arc::make_mut(&mut self.nodes).get_mut(id.0 as usize)
     }
 
     /// Returns the root.

@@ -98,9 +98,15 @@ pub(super) fn write_runs(
 ) -> Result<(), WriteError> {
     with_direct_buffer(|buffer| {
         for run in runs {
-            let (bytes, _) = buffer.split_at_mut(length(&run));
-            let filled = composer.fill(&run, bytes, granule)?;
-            file.write_all_at(bytes, run.start)?;
+            let filled = if let Some((bytes, filled)) = composer.in_place(&run, granule) {
+                file.write_all_at(bytes, run.start)?;
+                filled
+            } else {
+                let (bytes, _) = buffer.split_at_mut(length(&run));
+                let filled = composer.fill(&run, bytes, granule)?;
+                file.write_all_at(bytes, run.start)?;
+                filled
+            };
             if let Some(progress) = progress {
                 progress(filled);
             }

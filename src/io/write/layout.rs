@@ -147,6 +147,11 @@ impl Granule {
         Self { gap: 0, ..self }
     }
 
+    /// Returns whether bytes can be written from where they are.
+    pub(super) fn fits(self, bytes: &[u8]) -> bool {
+        (bytes.as_ptr().addr() as u64).is_multiple_of(self.bytes)
+    }
+
     fn down(self, offset: u64) -> u64 {
         offset - offset % self.bytes
     }

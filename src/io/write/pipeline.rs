@@ -12,17 +12,25 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::WriteError;
-use super::compose::{Part, length};
+use super::compose::{Composer, Part, length};
 use super::engine::Work;
 use super::layout::Granule;
 use crate::io::buffer::DirectBuffer;
 
-/// A buffer whose bytes are to be written.
-struct Filled {
-    buffer: DirectBuffer,
+/// Bytes that are to be written.
+struct Filled<'a> {
+    memory: Memory<'a>,
     run: Range<u64>,
     /// How many of the bytes are of pieces.
     bytes: u64,
+}
+
+/// Where bytes are that are to be written.
+enum Memory<'a> {
+    /// Put together in a buffer.
+    Buffer(DirectBuffer),
+    /// Where the caller has them.
+    InPlace(&'a [u8]),
 }
 
 /// Writes all windows, and returns the parts' digests. Of 8 threads, 4 write and 2 fill, which is more than any
@@ -36,7 +44,7 @@ pub(super) fn run(work: &Work<'_, '_>, threads: usize) -> Result<Vec<Part>, Writ
     let receiver = Mutex::new(Some(receiver));
     thread::scope(|scope| {
         let writers: Vec<_> = (0..writers).map(|_| scope.spawn(|| write(work, &receiver))).collect();
-        let fill = |sender: SyncSender<Filled>| move || fill(work, &sender);
+        let fill = |sender: SyncSender<_>| move || fill(work, &sender);
         let fillers: Vec<_> = (0..fillers).map(|_| scope.spawn(fill(sender.clone()))).collect();
         drop(sender);
         let mut parts = Ok(Vec::new());
@@ -52,15 +60,13 @@ pub(super) fn run(work: &Work<'_, '_>, threads: usize) -> Result<Vec<Part>, Writ
 }
 
 /// Fills buffers until no window is left, or nobody writes any more.
-fn fill(work: &Work<'_, '_>, sender: &SyncSender<Filled>) -> Result<Vec<Part>, WriteError> {
+fn fill<'a>(work: &Work<'_, 'a>, sender: &SyncSender<Filled<'a>>) -> Result<Vec<Part>, WriteError> {
     let mut composer = work.composer();
     while let Some(window) = work.queue.next() {
         let granule = Granule::of(work.file);
         for run in work.layout.runs(&window, granule) {
-            let mut buffer = DirectBuffer::borrow();
-            let target = buffer.bytes_mut().split_at_mut(length(&run)).0;
-            let bytes = composer.fill(&run, target, granule).inspect_err(|_| work.queue.stop())?;
-            if sender.send(Filled { buffer, run, bytes }).is_err() {
+            let (memory, bytes) = take(&mut composer, &run, granule).inspect_err(|_| work.queue.stop())?;
+            if sender.send(Filled { memory, run, bytes }).is_err() {
                 return Ok(Vec::new());
             }
         }
@@ -68,12 +74,30 @@ fn fill(work: &Work<'_, '_>, sender: &SyncSender<Filled>) -> Result<Vec<Part>, W
     Ok(composer.into_parts())
 }
 
+/// Puts a run together, unless it lies in memory as it is; returns with it how many bytes are of pieces.
+fn take<'a>(
+    composer: &mut Composer<'_, 'a>,
+    run: &Range<u64>,
+    granule: Granule,
+) -> Result<(Memory<'a>, u64), WriteError> {
+    if let Some((memory, bytes)) = composer.in_place(run, granule) {
+        return Ok((Memory::InPlace(memory), bytes));
+    }
+    let mut buffer = DirectBuffer::borrow();
+    let target = buffer.bytes_mut().split_at_mut(length(run)).0;
+    let bytes = composer.fill(run, target, granule)?;
+    Ok((Memory::Buffer(buffer), bytes))
+}
+
 /// Writes buffers until those who fill them are done. After an error, or a panic of the caller's progress
 /// callback, nobody writes any more.
-fn write(work: &Work<'_, '_>, receiver: &Shared) -> Result<(), WriteError> {
+fn write<'a>(work: &Work<'_, 'a>, receiver: &Shared<'a>) -> Result<(), WriteError> {
     let mut stop = StopUnlessDone { work, receiver, is_done: false };
     while let Some(mut filled) = next(receiver) {
-        let bytes = filled.buffer.bytes_mut().split_at_mut(length(&filled.run)).0;
+        let bytes: &[u8] = match &mut filled.memory {
+            Memory::Buffer(buffer) => buffer.bytes_mut().split_at_mut(length(&filled.run)).0,
+            Memory::InPlace(bytes) => bytes,
+        };
         work.file.write_all_at(bytes, filled.run.start)?;
         if let Some(progress) = work.options.progress {
             progress(filled.bytes);
@@ -84,12 +108,12 @@ fn write(work: &Work<'_, '_>, receiver: &Shared) -> Result<(), WriteError> {
 }
 
 /// Where the writers get the filled buffers from; nothing once one of them has failed.
-type Shared = Mutex<Option<Receiver<Filled>>>;
+type Shared<'a> = Mutex<Option<Receiver<Filled<'a>>>>;
 
 /// Stops all others when a writer comes to an early end.
 struct StopUnlessDone<'s, 'w, 'a> {
     work: &'s Work<'w, 'a>,
-    receiver: &'s Shared,
+    receiver: &'s Shared<'a>,
     is_done: bool,
 }
 
@@ -104,7 +128,7 @@ impl Drop for StopUnlessDone<'_, '_, '_> {
 }
 
 /// Waits for the next buffer; `None` when there will be none.
-fn next(receiver: &Shared) -> Option<Filled> {
+fn next<'a>(receiver: &Shared<'a>) -> Option<Filled<'a>> {
     receiver.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.recv().ok()
 }
 

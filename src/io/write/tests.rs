@@ -13,6 +13,8 @@ use crate::io::commit::{DiskFile, Stat};
 use crate::record::{BLOCK_BYTES, block_ranges};
 use crate::tensor::Source;
 
+mod in_place;
+
 /// A file in memory, which holds writes to their alignment, and never lets one byte be written twice
 /// before the head.
 #[derive(Debug, Default)]

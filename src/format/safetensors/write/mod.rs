@@ -31,7 +31,7 @@ use crate::Error;
 use crate::format::{EncodeOptions, Encoding, Head};
 use crate::io::write::{Piece, PieceDigest};
 use crate::record::TensorInfo;
-use crate::tensor::{NodeId, Source, State, Tree};
+use crate::tensor::{NodeId, Source, State, StorageId, Tree};
 use head::HeadPlan;
 use plan::Stored;
 
@@ -39,6 +39,8 @@ use plan::Stored;
 pub struct SafetensorsEncoding<'s> {
     /// What isn't empty, in the order of the file, with its place.
     data: Vec<(Range<u64>, Box<dyn Source + 's>)>,
+    /// Where the storages begin that are stored as they are.
+    places: Vec<(StorageId, u64)>,
     head: HeadPlan,
     len: u64,
 }
@@ -72,9 +74,12 @@ pub fn encode<'s>(state: &'s State<'_>, options: &EncodeOptions) -> Result<Safet
     let head = HeadPlan::new(&in_order, structure.as_deref(), options)?;
     let ranges = head.data();
     let len = ranges.last().map_or(head.data_start, |range| range.end);
+    let place = |(range, stored): (&Range<u64>, &Stored<'_>)| Some((stored.storage?, range.start));
+    let places =
+        ranges.iter().zip(&stored).filter(|(range, _)| !range.is_empty()).filter_map(place).collect();
     let data = ranges.into_iter().zip(stored).filter(|(range, _)| !range.is_empty());
     let data = data.map(|(range, stored)| (range, stored.source)).collect();
-    Ok(SafetensorsEncoding { data, head, len })
+    Ok(SafetensorsEncoding { data, places, head, len })
 }
 
 impl Encoding for SafetensorsEncoding<'_> {
@@ -87,6 +92,10 @@ impl Encoding for SafetensorsEncoding<'_> {
             .iter()
             .map(|(range, source)| Piece { offset: range.start, source: &**source, is_data: true })
             .collect()
+    }
+
+    fn places(&self) -> Vec<(StorageId, u64)> {
+        self.places.clone()
     }
 
     fn needs_crc32(&self) -> bool {

@@ -5,7 +5,7 @@ use super::super::structure::{check_tensor, row_major};
 use super::gather::Gather;
 use super::order::Ordered;
 use crate::record::TensorInfo;
-use crate::tensor::{Body, Data, Node, Source, State, Storage, Tensor};
+use crate::tensor::{Body, Data, Node, Source, State, Storage, StorageId, Tensor};
 use crate::{Dtype, Error};
 
 /// A storage as a tensor of the file.
@@ -14,6 +14,8 @@ pub(super) struct Stored<'s> {
     pub(super) info: TensorInfo,
     /// The number of the node whose name it gets; `None` where it belongs to several tensors.
     pub(super) owner: Option<usize>,
+    /// The storage whose bytes these are, as they are; `None` where they are gathered.
+    pub(super) storage: Option<StorageId>,
     /// The bytes.
     pub(super) source: Box<dyn Source + 's>,
 }
@@ -46,14 +48,14 @@ pub(super) fn plan<'s>(
             plan.push(None);
             continue;
         }
-        let data = ordered.origins.get(number).and_then(|&origin| state.data(origin));
-        let Some(data) = data else {
+        let origin = ordered.origins.get(number).and_then(|&origin| Some((origin, state.data(origin)?)));
+        let Some((origin, data)) = origin else {
             return Err(Error::usage("the state can't be saved: a storage has no bytes"));
         };
         if data.is_empty() && storage.bytes > 0 {
             plan.push(None);
         } else if data.len() == storage.bytes {
-            plan.push(Some(store(users, &mut ordered.nodes, storage, data)));
+            plan.push(Some(store(users, &mut ordered.nodes, storage, (origin, data))));
         } else {
             let (there, bytes) = (data.len(), storage.bytes);
             return Err(Error::usage(format!(
@@ -103,13 +105,19 @@ fn users(ordered: &Ordered) -> Result<Vec<Users>, Error> {
 }
 
 /// Decides how a storage is stored.
-fn store<'s>(users: &Users, nodes: &mut [Node], storage: &mut Storage, data: &'s Data<'_>) -> Stored<'s> {
+fn store<'s>(
+    users: &Users,
+    nodes: &mut [Node],
+    storage: &mut Storage,
+    (origin, data): (StorageId, &'s Data<'_>),
+) -> Stored<'s> {
+    let whole = |info, owner| Stored { info, owner, storage: Some(origin), source: Box::new(data.clone()) };
     let covering = users.tensors.iter().find_map(|&at| match nodes.get(at) {
         Some(Node::Tensor(tensor)) if covers(tensor, storage.bytes) => Some((at, info(tensor)?)),
         _ => None,
     });
     if let Some((owner, info)) = covering {
-        return Stored { info, owner: Some(owner), source: Box::new(data.clone()) };
+        return whole(info, Some(owner));
     }
     let lone = match (users.tensors.as_slice(), users.others) {
         (&[at], 0) => nodes.get_mut(at).and_then(|node| match node {
@@ -128,9 +136,9 @@ fn store<'s>(users: &Users, nodes: &mut [Node], storage: &mut Storage, data: &'s
             (*offset, *strides) = (0, shape);
         }
         let (info, owner) = info(tensor).map_or((raw(storage.bytes), None), |info| (info, Some(at)));
-        return Stored { info, owner, source: Box::new(gather) };
+        return Stored { info, owner, storage: None, source: Box::new(gather) };
     }
-    Stored { info: raw(storage.bytes), owner: None, source: Box::new(data.clone()) }
+    whole(raw(storage.bytes), None)
 }
 
 /// Returns whether a tensor is all of its storage, in order.

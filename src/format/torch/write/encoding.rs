@@ -5,7 +5,7 @@ use crate::format::zip::write::{Record, directory};
 use crate::format::{Encoding, Head};
 use crate::io::write::{Piece, PieceDigest};
 use crate::record::Proof;
-use crate::tensor::{Data, Source};
+use crate::tensor::{Data, Source, StorageId};
 
 /// A state as an archive that `torch.load` reads; made by [`encode`](super::encode).
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct TorchEncoding<'s> {
     pub(super) records: Vec<(Record, Option<u32>)>,
     /// What lies before the record of the proof, in the order of the file and without gaps.
     pub(super) slots: Vec<Slot<'s>>,
+    /// Where the storages begin.
+    pub(super) places: Vec<(StorageId, u64)>,
     /// The proof with blank digests: as long as the real one.
     pub(super) proof: Proof,
     /// The length of the file.
@@ -54,6 +56,10 @@ impl Encoding for TorchEncoding<'_> {
             Slot::Header { .. } => None,
         };
         self.slots.iter().filter_map(piece).collect()
+    }
+
+    fn places(&self) -> Vec<(StorageId, u64)> {
+        self.places.clone()
     }
 
     fn needs_crc32(&self) -> bool {

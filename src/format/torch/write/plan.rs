@@ -6,7 +6,7 @@ use crate::format::zip::MAX_DIRECTORY_BYTES;
 use crate::format::zip::write::{Record, SMALL_BYTES, directory};
 use crate::format::{EncodeOptions, WRITER};
 use crate::record::{BLOCK_BYTES, Proof, block_ranges};
-use crate::tensor::{Data, Source, State};
+use crate::tensor::{Data, Source, State, StorageId};
 
 /// The folder of all records: a constant, so that the bytes don't depend on the file's name.
 const FOLDER: &str = "archive/";
@@ -41,6 +41,8 @@ pub(super) fn plan<'s>(
 struct Plan<'s> {
     records: Vec<(Record, Option<u32>)>,
     slots: Vec<Slot<'s>>,
+    /// Which storages lie where.
+    places: Vec<(StorageId, u64)>,
     /// Where the data of the storages lies.
     data: Vec<std::ops::Range<u64>>,
     /// Where the last record ends.
@@ -103,6 +105,7 @@ impl<'s> Plan<'s> {
         self.add_header(index);
         let range = self.end - data.len()..self.end;
         if !range.is_empty() {
+            self.places.push((planned.id, range.start));
             self.slots.push(Slot::Data { record: index, offset: range.start, source: data });
         }
         self.data.push(range);
@@ -129,7 +132,7 @@ impl<'s> Plan<'s> {
         }
         let len = self.end.checked_add(directory_bytes);
         let len = len.ok_or_else(|| Error::usage("the state is too large for any file"))?;
-        Ok(TorchEncoding { records: self.records, slots: self.slots, proof, len })
+        Ok(TorchEncoding { records: self.records, slots: self.slots, places: self.places, proof, len })
     }
 }
 

@@ -1,0 +1,87 @@
+//! The thread that writes.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use super::queue::Queue;
+use super::retry::is_transient;
+use super::{Outcome, SaverOptions, priority};
+use crate::Error;
+use crate::manager::{Committed, Event, SaveRequest};
+use crate::record::CheckpointId;
+use crate::tensor::State;
+
+/// A save as the one who writes it gets it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Job {
+    /// The checkpoint's name.
+    pub id: CheckpointId,
+    /// What was asked for.
+    pub request: SaveRequest,
+    /// The state: a copy that nobody changes.
+    pub state: State<'static>,
+    /// When it was asked for.
+    pub submitted: Instant,
+    /// How often it was tried before.
+    pub retries: u32,
+}
+
+/// Makes one checkpoint, durable when it returns. It is called on the saver's thread, for one job at a time, and
+/// again for one that failed: what an attempt leaves behind must not disturb the next one.
+pub type Commit = Box<dyn FnMut(&Job) -> Result<Committed, Error> + Send>;
+
+/// Writes one save after the other, until there will be none.
+pub(super) fn run(queue: &Queue, options: &SaverOptions, mut commit: Commit) {
+    priority::lower(options.niceness);
+    while let Some(mut queued) = queue.next() {
+        let id = queued.job.id;
+        let saved = catch_unwind(AssertUnwindSafe(|| save(&mut queued.job, options, &mut commit)));
+        let result = saved.unwrap_or_else(|cause| Err(panicked(id, &*cause)));
+        let event = match &result {
+            Ok(committed) => Event::Saved(committed),
+            Err(error) => Event::Failed { id, error },
+        };
+        report(options, &event);
+        queue.done(queued, result.map(|committed| Outcome::Saved(Box::new(committed))));
+    }
+}
+
+/// Tries until it is saved, or there is no hope.
+fn save(job: &mut Job, options: &SaverOptions, commit: &mut Commit) -> Result<Committed, Error> {
+    loop {
+        let error = match commit(job) {
+            Ok(mut committed) => {
+                committed.retries = job.retries;
+                committed.elapsed = job.submitted.elapsed();
+                return Ok(committed);
+            }
+            Err(error) => error,
+        };
+        let attempt = job.retries.saturating_add(1);
+        let Some(after) = options.retry.delay(attempt).filter(|_| is_transient(&error)) else {
+            return Err(error);
+        };
+        report(options, &Event::Retrying { id: job.id, error: &error, attempt, after });
+        options.clock.sleep(after);
+        job.retries = attempt;
+    }
+}
+
+/// Makes an error of a panic: the job of days goes on, and its next save may succeed.
+fn panicked(id: CheckpointId, cause: &(dyn Any + Send)) -> Error {
+    let text = cause.downcast_ref::<&str>().copied();
+    let text =
+        text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word");
+    let source = io::Error::other(format!("the writer panicked: {text}"));
+    Error::io(id.to_string(), "save the checkpoint", source)
+}
+
+/// Tells the reporter. A panic of its own is its own: the thread has to go on.
+fn report(options: &SaverOptions, event: &Event<'_>) {
+    if let Some(reporter) = &options.reporter {
+        catch_unwind(AssertUnwindSafe(|| reporter(event))).unwrap_or_default();
+    }
+}
