@@ -7,6 +7,7 @@
 mod committed;
 mod event;
 mod request;
+pub mod retention;
 
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
