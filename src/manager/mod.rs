@@ -8,6 +8,7 @@ mod committed;
 mod event;
 mod request;
 pub mod retention;
+pub mod triggers;
 
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};

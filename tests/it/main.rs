@@ -39,3 +39,6 @@ mod readme;
 mod salvage;
 #[cfg(test)]
 mod saved;
+#[cfg(test)]
+#[cfg(unix)]
+mod signals;
