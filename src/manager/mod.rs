@@ -4,12 +4,16 @@
 //! checkpoint there, `resume` walks back to the newest that is good, `background` saves while the work goes
 //! on, `retention` decides what may go, and `triggers` when it is time to save.
 
+mod commit;
 mod committed;
 mod event;
 mod request;
 pub mod retention;
+pub mod run;
 pub mod triggers;
 
+pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
 pub use request::SaveRequest;
+pub use run::{Run, RunLock};
