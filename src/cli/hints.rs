@@ -81,9 +81,16 @@ fn contents(code: Code) -> Option<&'static str> {
              --allow-global NAME, or save the weights alone (state_dict)"
         }
         Code::TorchRefuses => "save it again with `torch.save` and its default protocol",
-        Code::ArtifactMissing => "copy or download the missing file again",
-        Code::IndexDisagrees => "index and shards are of different saves: copy or download both again",
-        Code::IndexMalformed => "copy or download the index again",
+        Code::ArtifactMissing => {
+            "copy or download the missing file again, or resume from an earlier checkpoint"
+        }
+        Code::IndexDisagrees => {
+            "files of different saves were mixed: copy or download all of them again; a managed checkpoint's \
+             directory keeps its name and its files"
+        }
+        Code::IndexMalformed => {
+            "copy or download the index again; of a managed checkpoint, resume from an earlier one"
+        }
         _ => return None,
     })
 }
@@ -162,7 +169,7 @@ mod tests {
     use super::*;
 
     /// Notes only: there is nothing to do about them.
-    const NOTES: [Code; 11] = [
+    const NOTES: [Code; 12] = [
         Code::MarkerStale,
         Code::SealStale,
         Code::SealDamaged,
@@ -174,6 +181,7 @@ mod tests {
         Code::GlobalAllowed,
         Code::DeviceTag,
         Code::IntactOnly,
+        Code::Unlisted,
     ];
 
     #[test]
