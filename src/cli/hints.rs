@@ -154,6 +154,12 @@ pub(super) const NOTHING_LEFT: &str = "restore it from a copy, or resume from an
 pub(super) const BROKEN_SEAL: &str =
     "restore the file from a copy; if it was changed on purpose, seal it as it is now with --renew";
 
+/// What to do where a directory holds no run.
+pub(super) const NO_RUN: &str = "name the directory that the training saves to: the one that holds ckpt.json";
+
+/// What to do where nobody knows whether checkpoints are good.
+pub(super) const UNVERIFIED: &str = "`--level load` reads them through, and then it is known";
+
 /// Returns what to do about a named directory that is itself the problem.
 pub(super) fn for_directory(kind: ErrorKind) -> &'static str {
     match kind {

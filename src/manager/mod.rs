@@ -10,6 +10,7 @@ mod event;
 mod request;
 pub mod retention;
 pub mod run;
+mod survey;
 pub mod triggers;
 
 pub use commit::{CommitOptions, commit};
@@ -17,3 +18,4 @@ pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
 pub use request::SaveRequest;
 pub use run::{Run, RunLock};
+pub use survey::{judge, survey};
