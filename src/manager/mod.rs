@@ -16,8 +16,11 @@ mod keeper;
 mod options;
 mod request;
 mod resume;
+pub mod retention;
 pub mod run;
 mod semantic;
+mod survey;
+pub mod triggers;
 
 pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
@@ -29,3 +32,4 @@ pub use request::SaveRequest;
 pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};
 pub use run::{Run, RunLock};
 pub use semantic::Semantic;
+pub use survey::{judge, survey};
