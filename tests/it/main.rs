@@ -31,6 +31,8 @@ mod levels;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod manager;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 #[cfg(feature = "cli")]
