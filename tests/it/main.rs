@@ -32,6 +32,7 @@ mod levels;
 mod load;
 #[cfg(test)]
 mod managed;
+mod manager;
 #[cfg(test)]
 mod proven;
 #[cfg(test)]
