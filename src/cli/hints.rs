@@ -81,9 +81,16 @@ fn contents(code: Code) -> Option<&'static str> {
              --allow-global NAME, or save the weights alone (state_dict)"
         }
         Code::TorchRefuses => "save it again with `torch.save` and its default protocol",
-        Code::ArtifactMissing => "copy or download the missing file again",
-        Code::IndexDisagrees => "index and shards are of different saves: copy or download both again",
-        Code::IndexMalformed => "copy or download the index again",
+        Code::ArtifactMissing => {
+            "copy or download the missing file again, or resume from an earlier checkpoint"
+        }
+        Code::IndexDisagrees => {
+            "files of different saves were mixed: copy or download all of them again; a managed checkpoint's \
+             directory keeps its name and its files"
+        }
+        Code::IndexMalformed => {
+            "copy or download the index again; of a managed checkpoint, resume from an earlier one"
+        }
         _ => return None,
     })
 }
@@ -151,6 +158,12 @@ pub(super) const NOTHING_LEFT: &str = "restore it from a copy, or resume from an
 pub(super) const BROKEN_SEAL: &str =
     "restore the file from a copy; if it was changed on purpose, seal it as it is now with --renew";
 
+/// What to do where a directory holds no run.
+pub(super) const NO_RUN: &str = "name the directory that the training saves to: the one that holds ckpt.json";
+
+/// What to do where nobody knows whether checkpoints are good.
+pub(super) const UNVERIFIED: &str = "`--level load` reads them through, and then it is known";
+
 /// Returns what to do about a named directory that is itself the problem.
 pub(super) fn for_directory(kind: ErrorKind) -> &'static str {
     match kind {
@@ -166,7 +179,7 @@ mod tests {
     use super::*;
 
     /// Notes only: there is nothing to do about them.
-    const NOTES: [Code; 11] = [
+    const NOTES: [Code; 12] = [
         Code::MarkerStale,
         Code::SealStale,
         Code::SealDamaged,
@@ -178,6 +191,7 @@ mod tests {
         Code::GlobalAllowed,
         Code::DeviceTag,
         Code::IntactOnly,
+        Code::Unlisted,
     ];
 
     #[test]

@@ -12,9 +12,14 @@ mod exit;
 mod failures;
 mod hints;
 mod info;
+mod latest;
+mod list;
 mod man;
+mod managed;
 mod output;
+mod pin;
 mod progress;
+mod prune;
 mod salvage;
 mod scrub;
 mod seal;
@@ -52,6 +57,11 @@ fn run(cli: &Cli) -> Outcome {
         Command::Salvage(args) => salvage::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Scrub(args) => scrub::run(args),
+        Command::List(args) => list::run(args),
+        Command::Latest(args) => latest::run(args),
+        Command::Prune(args) => prune::run(args),
+        Command::Pin(args) => pin::run(args),
+        Command::Unpin(args) => pin::take_away(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

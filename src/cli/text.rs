@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 use crate::record::Verdict;
 
@@ -79,6 +80,17 @@ pub(super) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// Returns how long ago something was, in its largest unit: `3d`, `5h`, `12min`, `<1min`.
+pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
+    // What a clock says is in the future is new.
+    match u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0) {
+        0..60 => "<1min".to_owned(),
+        seconds @ 60..3600 => format!("{}min", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// The styles of what is printed: colours, or none at all.
 ///
 /// Colour is decided once and not stripped behind: over thousands of lines, that is a third of the
@@ -138,6 +150,14 @@ mod tests {
         let sizes = [0, 1023, 1024, 1536, 1 << 20, (1 << 30) - 1, 1 << 30, u64::MAX];
         let shown = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1023.9 MiB", "1.0 GiB", "15.9 EiB"];
         assert_eq!(sizes.map(size), shown);
+    }
+
+    #[test]
+    fn ages_are_in_their_largest_unit() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let age = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
+        let shown = ["<1min", "<1min", "1min", "59min", "1h", "23h", "1d", "11d"];
+        assert_eq!([-9, 59, 60, 3599, 3600, 86_399, 86_400, 1_000_000].map(age), shown);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod proven;
 mod read;
 
 pub mod hugging_face;
+pub mod managed;
 pub mod safetensors;
 pub mod torch;
 pub mod zip;

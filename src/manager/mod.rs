@@ -7,12 +7,29 @@
 
 pub mod background;
 
+mod commit;
 mod committed;
 mod event;
+mod exchange;
+mod front;
+mod keeper;
+mod options;
 mod request;
+mod resume;
+pub mod retention;
+pub mod run;
 mod semantic;
+mod survey;
+pub mod triggers;
 
+pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
+pub use exchange::Exchange;
+pub use front::Manager;
+pub use options::ManagerOptions;
 pub use request::SaveRequest;
+pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};
+pub use run::{Run, RunLock};
 pub use semantic::Semantic;
+pub use survey::{judge, survey};

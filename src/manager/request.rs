@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 pub struct SaveRequest {
     /// The number of training steps that were taken.
     pub step: u64,
-    /// What was measured at this step. The best checkpoints are chosen by it.
+    /// What was measured at this step. The best checkpoints are chosen by it. JSON has no NaN and no infinity:
+    /// such a metric is left out of the manifest, and the checkpoint is as good as any.
     pub metrics: BTreeMap<String, f64>,
     /// The caller's own words.
     pub metadata: BTreeMap<String, String>,
@@ -27,7 +28,7 @@ impl SaveRequest {
         Self { step, ..Self::default() }
     }
 
-    /// Adds what was measured; a number that is none (NaN) is never the best.
+    /// Adds what was measured. What isn't finite (NaN) is left out: it is never the best.
     #[must_use]
     pub fn with_metric(mut self, name: impl Into<String>, value: f64) -> Self {
         self.metrics.insert(name.into(), value);

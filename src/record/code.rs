@@ -38,7 +38,7 @@ codes! {
     Empty = "empty",
     /// The operating system refused the read.
     IoError = "io-error",
-    /// The size isn't the one that the completion marker or the seal names.
+    /// The size isn't the one that the completion marker, the seal or the manifest names.
     SizeMismatch = "size-mismatch",
     /// There is no completion marker, and one was required.
     MarkerMissing = "marker-missing",
@@ -147,12 +147,14 @@ codes! {
     // Several files.
     /// A file of the checkpoint is missing.
     ArtifactMissing = "artifact-missing",
-    /// The shards don't hold what the index says.
+    /// The files don't hold what the index, the state file or the manifest says.
     IndexDisagrees = "index-disagrees",
-    /// The index or the state file is malformed.
+    /// The index, the state file or the manifest is malformed.
     IndexMalformed = "index-malformed",
     /// An artifact that needs trust by nature is intact, which is all that can be asked of it.
     IntactOnly = "intact-only",
+    /// The checkpoint's directory holds a file that its manifest doesn't list.
+    Unlisted = "unlisted",
 
     // Keys.
     /// The checkpoint's top level is no map, so it has no keys.

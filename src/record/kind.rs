@@ -23,6 +23,8 @@ pub enum FormatKind {
     HuggingFaceSharded,
     /// A Hugging Face Trainer directory: `checkpoint-N/`.
     HuggingFaceTrainer,
+    /// The directory of a managed checkpoint, with its manifest: `step-0000001200/`.
+    Managed,
     /// A `torch.distributed.checkpoint` directory or its metadata.
     TorchDistributed,
     /// A NumPy array (`.npy`).
@@ -73,6 +75,7 @@ impl FormatKind {
             Self::TorchExport => "torch-export",
             Self::HuggingFaceSharded => "hugging-face-sharded",
             Self::HuggingFaceTrainer => "hugging-face-trainer",
+            Self::Managed => "managed",
             Self::TorchDistributed => "torch-distributed",
             Self::Npy => "npy",
             Self::Npz => "npz",
@@ -105,6 +108,7 @@ impl FormatKind {
             Self::TorchExport => "a torch.export archive (.pt2)",
             Self::HuggingFaceSharded => "a sharded Hugging Face checkpoint",
             Self::HuggingFaceTrainer => "a Hugging Face Trainer directory",
+            Self::Managed => "a managed checkpoint's directory",
             Self::TorchDistributed => "a torch.distributed checkpoint",
             Self::Npy => "a NumPy array",
             Self::Npz => "a NumPy archive",

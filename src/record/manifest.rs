@@ -12,6 +12,9 @@ use crate::digest::Algorithm;
 /// What the digits of the manifest's own digest are replaced by where it is taken.
 const BLANK: &str = "0000000000000000";
 
+/// The longest name of a file that all common file systems have, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
 /// The list of a checkpoint's artifacts, with size and digest: always complete, never a delta. It lies beside
 /// them, and is written last.
 ///
@@ -73,6 +76,12 @@ impl Artifact {
     /// Makes an entry that wasn't verified.
     pub fn new(name: impl Into<String>, bytes: u64, digest: impl Into<String>) -> Self {
         Self { name: name.into(), bytes, digest: digest.into(), proven: false, validated: None }
+    }
+
+    /// Returns whether the name is that of a file in the checkpoint's own directory: a manifest that was made by
+    /// others may name anything.
+    pub fn has_plain_name(&self) -> bool {
+        is_plain(&self.name)
     }
 
     /// Says that the digest is that of the proof which the file carries, and how deep that was verified.
@@ -168,6 +177,12 @@ impl Manifest {
     }
 }
 
+/// Returns whether a text is the name of a file and no path, on any system.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
+    !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains(is_odd)
+}
+
 fn quoted(digits: &str) -> String {
     format!("\"{digits}\"")
 }
@@ -207,6 +222,17 @@ mod tests {
         }
         for len in 0..text.len() {
             assert!(Manifest::parse(&text[..len]).is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_path() {
+        for name in ["state.pt", "a b", "..."] {
+            assert!(Artifact::new(name, 0, "").has_plain_name(), "{name}");
+        }
+        let long = "x".repeat(256);
+        for name in ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", "a\n", &long] {
+            assert!(!Artifact::new(name, 0, "").has_plain_name(), "{name:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::digest::Algorithm;
 use crate::io::ScanSource;
-use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Stat};
+use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Locked, Stat};
 use crate::tensor::{Body, Map, MapKind, Node, NodeId, State, Storage, StorageId, Tensor, Tree, extent};
 use crate::{Dtype, ErrorKind};
 
@@ -260,6 +260,22 @@ impl Disk for Stale {
 
     fn remove_abandoned(&self, path: &Path) -> io::Result<bool> {
         LocalDisk.remove_abandoned(path)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.create_directory(path)
+    }
+
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove_tree(path)
+    }
+
+    fn remove_abandoned_tree(&self, path: &Path, is_sure: bool) -> io::Result<bool> {
+        LocalDisk.remove_abandoned_tree(path, is_sure)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Locked> {
+        LocalDisk.lock(path, holder)
     }
 
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {

@@ -21,6 +21,8 @@ pub(super) struct Checked {
     pub(super) contents: Option<Contents>,
     /// The proof that the file carries, until it was held against the data.
     pub(super) proven: Option<Box<Proven>>,
+    /// The id of the file's own proof, where its head is the one that was saved.
+    pub(super) proof_id: Option<String>,
     /// How many files were taken in.
     parts: usize,
 }
@@ -100,6 +102,7 @@ impl Checked {
             findings: Vec::new(),
             contents: None,
             proven: None,
+            proof_id: None,
             parts: 0,
         }
     }

@@ -84,6 +84,7 @@ fn check_contents(
     if opened.is_some() && !checked.failed() {
         checked.findings.extend(size::stale_marker(beside, checked.bytes, own_id.as_deref()));
     }
+    checked.proof_id.clone_from(&own_id);
     let Some(opened) = opened.filter(|_| options.level >= Level::Load) else { return };
     checked.level = Some(Level::Load);
     load::check(source, &opened, proven.as_deref(), options, checked);

@@ -1,11 +1,12 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
-use super::{VerifyOptions, container, directory, names, sharded, size};
+use super::{VerifyOptions, container, directory, managed, names, sharded, size};
 use crate::error::Error;
 use crate::io::{FileSource, ReadAt};
-use crate::record::{FormatKind, Info, Level};
+use crate::record::{Finding, FormatKind, Info, Level, Manifest};
 
 /// Reads what a checkpoint says of itself: its format, version, status and tensors.
 ///
@@ -17,7 +18,9 @@ use crate::record::{FormatKind, Info, Level};
 /// The path can't be read, or its structure is damaged.
 pub fn inspect(path: &Path) -> Result<Info, Error> {
     let options = VerifyOptions::default().with_level(Level::Container);
-    let (format, bytes, contents) = if path.is_dir() {
+    let (format, bytes, contents) = if directory::is_managed(path, path.join(Manifest::NAME).is_file()) {
+        inspect_managed(path, &options)?
+    } else if path.is_dir() {
         taken(path, directory::check(path, &options))?
     } else if names::is_shard_index(path) {
         taken(path, sharded::check(path, &options))?
@@ -32,6 +35,32 @@ pub fn inspect(path: &Path) -> Result<Info, Error> {
     info.metadata = contents.metadata;
     info.tensors = contents.tensors;
     Ok(info)
+}
+
+/// Reads the structure of a managed checkpoint's state, and what its manifest says of it.
+fn inspect_managed(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64, Contents), Error> {
+    let failed = |finding: Box<Finding>| Error::found(path, finding.at_file(Manifest::NAME));
+    let manifest = managed::read(path).map_err(failed)?;
+    let mut contents = Contents::default();
+    if let Some(state) = manifest.artifacts.first().filter(|artifact| artifact.proven) {
+        (_, _, contents) = inspect_file(&path.join(&state.name), options)?;
+    }
+    contents.metadata = facts(&manifest);
+    Ok((FormatKind::Managed, manifest.bytes(), contents))
+}
+
+/// What a manifest says of the checkpoint as a whole; the caller's own words as they are.
+fn facts(manifest: &Manifest) -> BTreeMap<String, String> {
+    let parent = manifest.parent.map(|parent| ("ckpt.parent".to_owned(), parent.to_string()));
+    let metrics = manifest.metrics.iter().map(|(name, value)| (format!("metric.{name}"), value.to_string()));
+    let own = [
+        ("ckpt.checkpoint", manifest.id.to_string()),
+        ("ckpt.position", manifest.position.to_string()),
+        ("ckpt.created", manifest.created.to_string()),
+        ("ckpt.writer", manifest.writer.clone()),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value));
+    manifest.metadata.clone().into_iter().chain(metrics).chain(parent).chain(own).collect()
 }
 
 /// The contents of a check, or the finding that kept it from them.
@@ -64,7 +93,7 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
                 Contents::of(&checkpoint.tree, false).map_err(|finding| Error::found(path, *finding))?;
             return Ok((checked.format, checked.bytes, contents));
         }
-        _ => (None, std::collections::BTreeMap::new()),
+        _ => (None, BTreeMap::new()),
     };
     let Some(checkpoint) = checkpoint else { return taken(path, checked) };
     let contents = Contents::of(&checkpoint.tree, false).map_err(|finding| Error::found(path, *finding))?;

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::record::FormatKind;
+use crate::format::managed;
+use crate::record::{CheckpointId, FormatKind};
 
 /// Returns whether the name is that of a Hugging Face shard index.
 pub(super) fn is_shard_index(path: &Path) -> bool {
@@ -18,6 +19,12 @@ pub(super) fn promise(path: &Path) -> Option<FormatKind> {
         "pt" | "pth" | "ckpt" | "bin" => Some(FormatKind::TorchZip),
         _ => None,
     }
+}
+
+/// Returns the managed checkpoint whose name a directory has. `.` and `run/main/..` have a name as well.
+pub(super) fn checkpoint_id(directory: &Path) -> Option<CheckpointId> {
+    let canonical = if directory.file_name().is_none() { directory.canonicalize().ok() } else { None };
+    managed::checkpoint_id(canonical.as_deref().unwrap_or(directory).file_name()?.to_str()?)
 }
 
 /// Returns the path with a suffix: `model.pt` and `.done` give `model.pt.done`.

@@ -3,17 +3,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{names, sharded};
+use super::directory::is_managed;
+use super::{managed, names, sharded};
 use crate::error::Error;
 use crate::format::hugging_face::{Role, is_trainer_directory};
-use crate::record::{Marker, Seal};
+use crate::record::{Manifest, Marker, Seal};
 
 /// The files that a checkpoint consists of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parts {
     /// The files, in an order in which they may be written: what makes the others a checkpoint (an index, the
-    /// state of a Trainer) comes last. Completion markers and seals are left out: they belong to their file.
+    /// state of a Trainer, a manifest) comes last. Completion markers and seals are left out: they belong to their file.
     pub files: Vec<Part>,
     /// What a checkpoint's directory holds beside them and isn't looked at: directories, devices.
     pub others: Vec<PathBuf>,
@@ -30,7 +31,7 @@ pub struct Part {
 }
 
 /// Lists the files of the checkpoint at `path`: the file itself; a shard index and its shards; or what is in
-/// the directory of a Hugging Face Trainer.
+/// the directory of a Hugging Face Trainer or of a managed checkpoint.
 ///
 /// # Errors
 ///
@@ -61,7 +62,7 @@ pub fn parts(path: &Path) -> Result<Parts, Error> {
     Ok(Parts { files, others: Vec::new() })
 }
 
-/// Lists a Trainer's directory.
+/// Lists a directory that is one checkpoint.
 fn directory(path: &Path) -> Result<Parts, Error> {
     let (mut names, mut parts) = (Vec::new(), Parts::default());
     let failed = |error: io::Error| Error::io(path, "list the directory", error);
@@ -76,6 +77,12 @@ fn directory(path: &Path) -> Result<Parts, Error> {
         }
     }
     let texts: Vec<String> = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    let has_manifest = texts.iter().any(|name| name == Manifest::NAME);
+    if is_managed(path, has_manifest) {
+        parts.files = managed_parts(path, names);
+        parts.others.sort();
+        return Ok(parts);
+    }
     if !is_trainer_directory(&texts) {
         return Err(Error::usage(
             "the directory as a whole is no checkpoint: name the files, or the shard index, in it",
@@ -86,6 +93,17 @@ fn directory(path: &Path) -> Result<Parts, Error> {
     parts.files = names.into_iter().map(|name| part(path, name)).collect();
     parts.others.sort();
     Ok(parts)
+}
+
+/// Takes up the files of a managed checkpoint: its artifacts in the manifest's order, what somebody put there
+/// later, and the manifest. Where that can't be read, nothing says what the others are.
+fn managed_parts(directory: &Path, mut names: Vec<OsString>) -> Vec<Part> {
+    let artifacts = managed::read(directory).map_or_else(|_| Vec::new(), |manifest| manifest.artifacts);
+    let place = |name: &OsStr| artifacts.iter().position(|artifact| name == artifact.name.as_str());
+    let rank = |name: &OsStr| place(name).unwrap_or(artifacts.len());
+    names.sort_by_cached_key(|name| (name == Manifest::NAME, rank(name), name.clone()));
+    let is_state = |name: &OsStr| place(name).and_then(|at| artifacts.get(at)).is_some_and(|one| one.proven);
+    names.into_iter().map(|name| Part { is_state: is_state(&name), path: directory.join(name) }).collect()
 }
 
 /// Takes up a file of a Trainer's directory.

@@ -31,6 +31,9 @@ mod levels;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod managed;
+mod manager;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 #[cfg(feature = "cli")]
@@ -39,3 +42,6 @@ mod readme;
 mod salvage;
 #[cfg(test)]
 mod saved;
+#[cfg(test)]
+#[cfg(unix)]
+mod signals;

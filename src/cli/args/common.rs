@@ -40,6 +40,28 @@ pub(in crate::cli) struct CheckArgs {
     pub(in crate::cli) jobs: Option<u16>,
 }
 
+/// How the standing of a run's checkpoints is found out.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What is checked")]
+pub(in crate::cli) struct StandingArgs {
+    /// How deep to check now [default: container, and that it was verified when it was saved]
+    #[arg(long, value_parser = levels())]
+    pub(in crate::cli) level: Option<Level>,
+
+    /// Accept this global in a pickle, as data; still nothing is executed
+    #[arg(long, value_name = "MODULE.NAME")]
+    pub(in crate::cli) allow_global: Vec<String>,
+}
+
+impl StandingArgs {
+    /// Returns the options of the check.
+    pub(in crate::cli) fn options(&self) -> VerifyOptions {
+        let mut options = VerifyOptions::default().with_level(self.level.unwrap_or(Level::Container));
+        options.allowed_globals.clone_from(&self.allow_global);
+        options
+    }
+}
+
 impl CheckArgs {
     /// Returns the options of the check.
     pub(in crate::cli) fn options(&self) -> VerifyOptions {

@@ -32,7 +32,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_long_help = COPY_HELP)]
 pub(in crate::cli) struct CopyArgs {
-    /// The checkpoint: a file, a shard index, or a Trainer's directory
+    /// The checkpoint: a file, a shard index, a Trainer's directory, or a managed one
     #[arg(value_name = "SRC")]
     pub(in crate::cli) source: PathBuf,
 

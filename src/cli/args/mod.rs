@@ -7,7 +7,11 @@ mod copy;
 mod diff;
 mod files;
 mod info;
+mod latest;
+mod list;
 mod man;
+mod pin;
+mod prune;
 mod salvage;
 mod scrub;
 mod seal;
@@ -16,14 +20,18 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 
-pub(super) use self::common::{CheckArgs, OutputArgs};
+pub(super) use self::common::{CheckArgs, OutputArgs, StandingArgs};
 pub(super) use self::completions::CompletionsArgs;
 pub(super) use self::convert::ConvertArgs;
 pub(super) use self::copy::CopyArgs;
 pub(super) use self::diff::DiffArgs;
 pub(super) use self::files::{ReadArgs, WriteArgs};
 pub(super) use self::info::InfoArgs;
+pub(super) use self::latest::LatestArgs;
+pub(super) use self::list::ListArgs;
 pub(super) use self::man::ManArgs;
+pub(super) use self::pin::{PinArgs, UnpinArgs};
+pub(super) use self::prune::PruneArgs;
 pub(super) use self::salvage::SalvageArgs;
 pub(super) use self::scrub::ScrubArgs;
 pub(super) use self::seal::SealArgs;
@@ -51,6 +59,11 @@ pub(super) enum Command {
     Salvage(SalvageArgs),
     Seal(SealArgs),
     Scrub(ScrubArgs),
+    List(ListArgs),
+    Latest(LatestArgs),
+    Prune(PruneArgs),
+    Pin(PinArgs),
+    Unpin(UnpinArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

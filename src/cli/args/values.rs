@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jiff::{Span, SpanRelativeTo};
 
 use crate::digest::Algorithm;
-use crate::record::Level;
+use crate::record::{Level, parse_duration};
 use crate::save::Format;
 
 /// A level.
@@ -40,10 +39,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 
 /// A duration: `30m`, `7d`, `1h 30m`; a day has 24 hours, a week seven days.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let span: Span = text.trim().parse().map_err(|_| "no duration, such as 30m or 7d".to_owned())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
-    let duration = duration.map_err(|_| "months and years differ in length: give days".to_owned())?;
-    Duration::try_from(duration).map_err(|_| "a duration can't be negative".to_owned())
+    parse_duration(text).map_err(str::to_owned)
 }
 
 #[cfg(test)]

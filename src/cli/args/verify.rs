@@ -37,8 +37,8 @@ Examples:
 /// Checks checkpoints: valid, corrupted, incompatible, and why.
 ///
 /// Directories are searched recursively. Candidates are files with a checkpoint's extension (.pt,
-/// .pth, .bin, .ckpt, .safetensors, .pt2, .ot), shard indexes (*.index.json), Hugging Face Trainer
-/// directories, and every other file that begins like a checkpoint. Hidden and temporary files are
+/// .pth, .bin, .ckpt, .safetensors, .pt2, .ot), shard indexes (*.index.json), directories of Hugging
+/// Face Trainer and of managed checkpoints (step-NUMBER), and every other file that begins like a checkpoint. Hidden and temporary files are
 /// passed over. A file that is named is always checked.
 #[derive(Debug, Args)]
 #[command(after_long_help = VERIFY_HELP)]

@@ -1,11 +1,11 @@
 //! The names of temporary files, and the removal of those that nobody writes any more.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::disk::Disk;
+use super::disk::{Disk, DiskLock};
 
 const PREFIX: &str = ".ckpt-";
 const SUFFIX: &str = ".tmp";
@@ -56,6 +56,17 @@ pub fn clean(disk: &dyn Disk, directory: &Path) -> usize {
 pub fn clean_beside(disk: &dyn Disk, path: &Path) -> usize {
     let resolved = disk.resolve(path).ok();
     resolved.and_then(|path| Some(clean(disk, path.parent()?))).unwrap_or(0)
+}
+
+/// Removes the staged directories at a place, and returns how many those were: whoever holds `lock` is the only
+/// one who stages there, and stages none yet. Where the lock isn't sure, the old ones.
+///
+/// As with [`clean()`], what can't be listed or removed stays, and nothing is made durable.
+pub fn clean_staged(disk: &dyn Disk, directory: &Path, lock: &dyn DiskLock) -> usize {
+    let names = disk.list(directory).unwrap_or_default();
+    let ours = names.iter().filter(|name| is_temporary(name));
+    let remove = |name: &&OsString| disk.remove_abandoned_tree(&directory.join(name), lock.is_sure());
+    ours.filter(|name| remove(name).unwrap_or(false)).count()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Stat {
     pub len: u64,
     /// Whether it is a regular file.
     pub is_file: bool,
+    /// Whether it is a directory.
+    pub is_directory: bool,
     /// The permission bits; 0 where the system has none.
     pub mode: u32,
     /// The numbers of the owner and the group; `None` where the system has none.
@@ -57,7 +59,7 @@ pub trait Disk: Send + Sync + Debug {
     /// system allows that.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>>;
 
-    /// Renames a file within one directory. Not durable before [`Disk::sync_directory`].
+    /// Renames a file or a directory within one directory. Not durable before [`Disk::sync_directory`].
     fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()>;
 
     /// Removes a file. Not durable before [`Disk::sync_directory`].
@@ -74,8 +76,39 @@ pub trait Disk: Send + Sync + Debug {
     /// for a day either. Returns whether it did.
     fn remove_abandoned(&self, path: &Path) -> io::Result<bool>;
 
+    /// Creates a directory that wasn't there. Not durable before [`Disk::sync_directory`] of its parent.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all that is in it; no link is followed. An error may leave a part of it.
+    fn remove_tree(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory that nobody fills any more, with all that is in it. `is_sure` says that nobody can,
+    /// because the caller holds a lock that whoever fills one holds ([`DiskLock::is_sure`]). Otherwise nothing
+    /// in it must have been written for a day. Returns whether it did.
+    fn remove_abandoned_tree(&self, path: &Path, is_sure: bool) -> io::Result<bool>;
+
+    /// Takes the lock that a file stands for. The file is made where there is none, and it stays; `holder` is
+    /// written into it, for those who come second.
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Locked>;
+
     /// Returns how many bytes this user may still write to the directory's file system. Quotas don't count.
     fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// Whether a lock could be had.
+#[derive(Debug)]
+pub enum Locked {
+    /// It is the caller's until this is dropped, or the process ends, however it ends.
+    Ours(Box<dyn DiskLock>),
+    /// Somebody else has it: what they wrote down of themselves.
+    Others(String),
+}
+
+/// A lock that is held as long as this lives.
+pub trait DiskLock: Send + Sync + Debug {
+    /// Returns whether nobody else can hold it meanwhile, on any machine. Where the file system has no locks,
+    /// or has them for one machine alone, somebody may.
+    fn is_sure(&self) -> bool;
 }
 
 /// A file that is being written, by several threads at once.

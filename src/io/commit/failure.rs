@@ -24,8 +24,12 @@ pub(super) enum Step {
     SyncDirectory,
     /// Closing it: the file has its name by now.
     Close,
-    /// Removing a file.
+    /// Removing a file or a directory.
     Remove,
+    /// Creating a directory.
+    CreateDirectory,
+    /// Deleting what a removed directory holds: it has lost its name by now.
+    Delete,
 }
 
 impl Step {
@@ -40,6 +44,8 @@ impl Step {
             Self::SyncDirectory => "make its new name durable, which it has by now",
             Self::Close => "close it, after it was saved",
             Self::Remove => "remove it",
+            Self::CreateDirectory => "make this directory",
+            Self::Delete => "delete all that was in it, after it was removed",
         }
     }
 
@@ -51,7 +57,7 @@ impl Step {
             }
             (Self::Rename, io::ErrorKind::NotFound) => Some("somebody removed the temporary file"),
             (Self::Rename, io::ErrorKind::AlreadyExists) => {
-                Some("a file has that name and was to be kept: choose another name, or have it replaced")
+                Some("something has that name and was to be kept: choose another name, or have it replaced")
             }
             (_, io::ErrorKind::NotADirectory) => Some("a part of its path is no directory"),
             (_, io::ErrorKind::PermissionDenied) => {

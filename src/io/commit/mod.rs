@@ -5,16 +5,25 @@
 //! directory is synced. Until that step the old file is as it was; an error removes the temporary one.
 //!
 //! What a killed process leaves behind has a free lock: [`clean()`] removes it.
+//!
+//! A directory comes to its name in the same way ([`StagedDirectory`]), but that one lock stands for all that
+//! are staged at one place: [`clean_staged`] is for who holds it.
 
 mod clean;
+mod directories;
 mod disk;
 mod failure;
 mod local;
+mod lock;
 mod small;
+mod staged;
 mod temporary;
 
-pub use clean::{clean, clean_beside, is_temporary};
-pub use disk::{Disk, DiskFile, Existing, Stat};
+pub use clean::{clean, clean_beside, clean_staged, is_temporary};
+pub use directories::{create_directories, remove_directory, resolve_directory};
+pub use disk::{Disk, DiskFile, DiskLock, Existing, Locked, Stat};
 pub use local::{LocalDisk, LocalFile};
+pub use lock::take_lock;
 pub use small::{remove_durably, write_small};
+pub use staged::StagedDirectory;
 pub use temporary::{Durability, Temporary};

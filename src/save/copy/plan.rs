@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::format::managed::checkpoint_id;
 use crate::validate::{Parts, parts};
 
 /// What goes where: decided as a whole before the first byte is read, so that a copy of many files doesn't end
@@ -46,13 +47,23 @@ pub(super) fn plan(source: &Path, destination: &Path, overwrite: bool) -> Result
     Ok(plan)
 }
 
-/// A Trainer's directory: into an existing directory, or as a new one. Its own name says the step, and stays
-/// where it is copied into another.
+/// A Trainer's directory, or a managed one: into an existing directory, or as a new one. Its own name says the
+/// step, and stays where it is copied into another; a managed one never gets that of another checkpoint.
 fn to_directory(source: &Path, destination: &Path, from: Vec<PathBuf>) -> Result<Plan, Error> {
     let to = if destination.is_dir() { inside(destination, source)? } else { destination.to_owned() };
+    if is_anothers(source, &to) {
+        let message = "it is the name of another checkpoint: a copy keeps its name, or has one of its own";
+        return Err(Error::usage(message).at(to));
+    }
     let files = into(&to, from)?;
     let new_directory = (!to.is_dir()).then(|| to.clone());
     Ok(Plan { destination: to, new_directory, files })
+}
+
+/// Returns whether both names are those of managed checkpoints, and not of the same.
+fn is_anothers(source: &Path, to: &Path) -> bool {
+    let id = |path: &Path| checkpoint_id(path.file_name()?.to_str()?);
+    matches!((id(source), id(to)), (Some(one), Some(other)) if one != other)
 }
 
 /// A shard index and its shards, whose names are in the index: into an existing directory.

@@ -13,8 +13,8 @@ use crate::validate::verify;
 
 /// Copies a checkpoint: byte for byte, verified before, read back after.
 ///
-/// The source is a file, a shard index or the directory of a Hugging Face Trainer; the destination a new
-/// file, or an existing directory. An existing file is replaced in one step. Completion marker and seal are
+/// The source is a file, a shard index, or the directory of a Hugging Face Trainer or of a managed checkpoint; the
+/// destination a new file, or an existing directory. An existing file is replaced in one step. Completion marker and seal are
 /// copied as well, and never vouch for bytes that they weren't made for. Of a checkpoint of several files
 /// the one that makes it a checkpoint comes last; it replaces nothing, because that can't be done in one step.
 ///

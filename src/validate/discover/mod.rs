@@ -5,6 +5,7 @@
 //! - files with a checkpoint's extension, whatever is in them: a damaged checkpoint must not vanish
 //!   from the list for no longer looking like one;
 //! - shard indexes (`*.index.json`), which stand for their shards;
+//! - directories of managed checkpoints, which stand for all that is in them;
 //! - directories of a Hugging Face Trainer, which stand for the files that the Trainer writes, and of
 //!   `torch.distributed.checkpoint`;
 //! - with [`Look::Contents`], every other file that begins like a checkpoint.
@@ -30,9 +31,10 @@ use std::sync::Arc;
 
 use self::listing::{Entry, Kind, Listing};
 use self::shards::Index;
+use super::directory::is_managed;
 use crate::error::Error;
 use crate::format::hugging_face::{Role, checkpoint_step, is_trainer_directory};
-use crate::record::{Code, Finding, Level, Marker, Seal};
+use crate::record::{Code, Finding, Level, Manifest, Marker, Seal};
 
 pub(crate) use self::names::FAILURE_LOG;
 
@@ -42,8 +44,8 @@ pub enum Look {
     /// By name, and by the first bytes of those whose name says nothing.
     #[default]
     Contents,
-    /// By name alone: no file but a shard index is opened, and none is asked for its size. The fast
-    /// path.
+    /// By name alone: no file but a shard index or a manifest is opened, and none is asked for its size. The
+    /// fast path.
     Names,
 }
 
@@ -141,6 +143,9 @@ impl Walk {
     fn directory(&mut self, path: &Path, root: &Arc<Path>, mut listing: Listing) {
         if let Some(error) = listing.broken.take() {
             self.unreadable(path, root, &error);
+        }
+        if is_managed(path, listing.has(Manifest::NAME)) {
+            return self.push_whole(path, root, &listing, |_| true);
         }
         let part = whole(path, &listing);
         if let Some(part) = part {

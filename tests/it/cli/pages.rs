@@ -16,9 +16,23 @@ fn every_shell_gets_completions() {
 fn every_command_has_a_manual_page() {
     let place = Place::with(&[]);
     assert!(place.run(&["man"]).stdout.contains(".TH ckpt 1"));
-    for command in
-        ["verify", "info", "cp", "convert", "diff", "salvage", "seal", "scrub", "completions", "man"]
-    {
+    for command in [
+        "verify",
+        "info",
+        "cp",
+        "convert",
+        "diff",
+        "salvage",
+        "seal",
+        "scrub",
+        "list",
+        "latest",
+        "prune",
+        "pin",
+        "unpin",
+        "completions",
+        "man",
+    ] {
         let run = place.run(&["man", command]);
         assert_eq!(run.code, Some(0), "{command}");
         assert!(run.stdout.contains(&format!(".TH ckpt-{command} 1")), "{}", run.stdout);

@@ -248,7 +248,7 @@ fn a_save_that_leaves_out_a_sync_breaks_the_law() {
         let manner = Manner { marker: true, ..Manner::new(format) };
         let scenario = Scenario { old: Old::Marked, manner, size: Size::Small, way: Way::Buffered };
         let whole = scenario.run();
-        let is_sync = |call: &Call| matches!(call.effect, Effect::Synced(_) | Effect::SyncedDirectory);
+        let is_sync = |call: &Call| matches!(call.effect, Effect::Synced(_) | Effect::SyncedDirectory(_));
         let calls = whole.journal.calls.iter().enumerate();
         let syncs: Vec<usize> = calls.filter(|(_, call)| is_sync(call)).map(|(number, _)| number).collect();
         assert!(syncs.len() >= 6, "the file and two markers, each with its directory: {syncs:?}");

@@ -1,4 +1,4 @@
-//! A disk in memory, with one directory.
+//! A disk in memory.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ckpt::io::ScanSource;
-use ckpt::io::commit::{Disk, DiskFile, Existing, Stat};
+use ckpt::io::commit::{Disk, DiskFile, DiskLock, Existing, Locked, Stat};
 
 use super::fault::{Done, Fault};
 use super::file::{FakeFile, FakeReader};
 use super::image::{Bytes, Image};
 use super::journal::{Call, Effect, FileId, Journal, Method, NameChange, into_bytes};
-use super::names::Names;
+use super::names::{Directories, Entry, Names, ROOT, numbered, paths, within};
 
 /// Where writes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(super) struct LiveFile {
 /// What running processes see, and what they asked for.
 pub(super) struct State {
     pub(super) names: Names,
+    directories: Directories,
     pub(super) files: Vec<LiveFile>,
     pub(super) way: Way,
     journal: Journal,
@@ -51,16 +52,19 @@ pub(super) struct State {
 }
 
 impl FakeDisk {
-    /// The one directory.
+    /// The directory that is always there.
     pub(super) const DIRECTORY: &str = "/fake/run";
 
     /// Makes a disk that holds an image, all of it durable.
     pub(super) fn new(start: Image, way: Way) -> Self {
-        let names = start.files().enumerate().map(|(file, (name, _))| (name.clone(), file)).collect();
+        let (names, directories) = numbered(&start);
         let files = start.files().map(|(_, bytes)| LiveFile::new(Bytes::clone(bytes))).collect();
         let journal = Journal { start, calls: Vec::new() };
-        let state = State { names, files, way, journal, faults: Vec::new(), open: 0, free: 1 << 40 };
-        Self(Arc::new(Mutex::new(state)))
+        let faults = Vec::new();
+        let state = State { names, directories, files, way, journal, faults, open: 0, free: 1 << 40 };
+        let disk = Self(Arc::new(Mutex::new(state)));
+        disk.mark_directories();
+        disk
     }
 
     /// Makes one call go wrong.
@@ -75,6 +79,14 @@ impl FakeDisk {
         self
     }
 
+    /// Says of what the image holds which of it is a directory.
+    fn mark_directories(&self) {
+        let mut state = self.state();
+        for file in state.directories.clone() {
+            state.files[file].stat = DIRECTORY_STAT;
+        }
+    }
+
     /// Returns the path of a name.
     pub(super) fn path(name: impl AsRef<Path>) -> PathBuf {
         Path::new(Self::DIRECTORY).join(name)
@@ -83,11 +95,8 @@ impl FakeDisk {
     /// Returns what running processes see.
     pub(super) fn live(&self) -> Image {
         let state = self.state();
-        state
-            .names
-            .iter()
-            .map(|(name, file)| (name.clone(), Bytes::clone(&state.files[*file].bytes)))
-            .collect()
+        let paths = paths(&state.names, &state.directories).into_iter();
+        paths.map(|(path, file)| (path, Bytes::clone(&state.files[file].bytes))).collect()
     }
 
     /// Returns all calls so far.
@@ -134,18 +143,49 @@ impl FakeDisk {
         }
     }
 
-    /// Returns the name of a path that must be in the directory.
-    fn name(path: &Path) -> io::Result<&OsStr> {
-        if path.parent() != Some(Path::new(Self::DIRECTORY)) {
+    /// Returns the place of a path, whose directory must be there, and what the journal calls it.
+    fn place(&self, path: &Path) -> io::Result<(Entry, OsString)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::NotFound.into());
-        }
-        path.file_name().ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let directory = self.directory(parent)?;
+        Ok((Entry { directory, name: name.to_owned() }, label(path)))
+    }
+
+    /// Returns the number of a directory.
+    fn directory(&self, path: &Path) -> io::Result<FileId> {
+        let inside = path.strip_prefix(Self::DIRECTORY).map_err(|_| io::ErrorKind::NotFound)?;
+        let state = self.state();
+        inside.iter().try_fold(ROOT, |directory, name| {
+            let file = state.find(&Entry { directory, name: name.to_owned() })?;
+            if state.directories.contains(&file) {
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
+        })
     }
 }
 
+/// Returns what the journal calls a path: relative to the directory that is always there.
+fn label(path: &Path) -> OsString {
+    let inside = path.strip_prefix(FakeDisk::DIRECTORY).unwrap_or(path);
+    if inside.as_os_str().is_empty() { OsString::from(".") } else { inside.into() }
+}
+
+/// What is known of a directory.
+const DIRECTORY_STAT: Stat =
+    Stat { len: 0, is_file: false, is_directory: true, mode: 0o755, owner: Some((1000, 1000)) };
+
 impl LiveFile {
     fn new(bytes: Bytes) -> Self {
-        let stat = Stat { len: bytes.len() as u64, is_file: true, mode: 0o644, owner: Some((1000, 1000)) };
+        let stat = Stat {
+            len: bytes.len() as u64,
+            is_file: true,
+            is_directory: false,
+            mode: 0o644,
+            ..DIRECTORY_STAT
+        };
         Self { bytes, stat, locked: false }
     }
 
@@ -170,11 +210,23 @@ impl State {
         self.journal.calls.push(Call { method, name: name.to_owned(), effect });
     }
 
-    fn find(&self, name: &OsStr) -> io::Result<FileId> {
-        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn find(&self, entry: &Entry) -> io::Result<FileId> {
+        self.names.get(entry).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Changes the directory.
+    /// Finds what is a file.
+    fn find_file(&self, entry: &Entry) -> io::Result<FileId> {
+        let file = self.find(entry)?;
+        if self.directories.contains(&file) { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+    }
+
+    /// Makes a new file, and returns its number.
+    fn add(&mut self, file: LiveFile) -> FileId {
+        self.files.push(file);
+        self.files.len() - 1
+    }
+
+    /// Changes a directory.
     fn rename_by(&mut self, change: NameChange) -> Effect {
         change.apply(&mut self.names);
         Effect::Named(change)
@@ -187,101 +239,180 @@ impl State {
 
 impl Disk for FakeDisk {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        let name = Self::name(path)?;
-        self.call(Method::Resolve, name, |_| Ok((path.to_owned(), Effect::None)))
+        if path != Path::new(Self::DIRECTORY) {
+            self.place(path)?;
+        }
+        self.call(Method::Resolve, &label(path), |_| Ok((path.to_owned(), Effect::None)))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<Stat>> {
-        let name = Self::name(path)?;
-        self.call(Method::Stat, name, |state| {
-            let stat = state.names.get(name).map(|file| state.files[*file].stat);
+        if path == Path::new(Self::DIRECTORY) {
+            return self.call(Method::Stat, &label(path), |_| Ok((Some(DIRECTORY_STAT), Effect::None)));
+        }
+        let (entry, label) = match self.place(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            place => place?,
+        };
+        self.call(Method::Stat, &label, |state| {
+            let stat = state.names.get(&entry).map(|file| state.files[*file].stat);
             Ok((stat, Effect::None))
         })
     }
 
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
-        let name = Self::name(path)?;
-        let file = self.call(Method::Create, name, |state| {
-            if state.names.contains_key(name) {
+        let (entry, label) = self.place(path)?;
+        let file = self.call(Method::Create, &label, |state| {
+            if state.names.contains_key(&entry) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             let mut live = LiveFile::new(Bytes::default());
             live.stat.mode = mode & !0o022;
             live.locked = true;
-            state.files.push(live);
             state.open += 1;
-            let file = state.files.len() - 1;
-            Ok((file, state.rename_by(NameChange::Create(name.to_owned(), file))))
+            let file = state.add(live);
+            Ok((file, state.rename_by(NameChange::Create(entry, file))))
         })?;
-        Ok(Box::new(FakeFile::new(self.clone(), file, name.to_owned())))
+        Ok(Box::new(FakeFile::new(self.clone(), file, label)))
     }
 
     fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
-        let name = Self::name(path)?;
-        self.call(Method::Read, name, |state| {
-            let bytes = &state.files[state.find(name)?].bytes;
+        let (entry, label) = self.place(path)?;
+        self.call(Method::Read, &label, |state| {
+            let bytes = &state.files[state.find_file(&entry)?].bytes;
             let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
             Ok((bytes[..most].to_vec(), Effect::None))
         })
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>> {
-        let name = Self::name(path)?;
-        let bytes = self.call(Method::Open, name, |state| {
-            let bytes = Bytes::clone(&state.files[state.find(name)?].bytes);
+        let (entry, label) = self.place(path)?;
+        let bytes = self.call(Method::Open, &label, |state| {
+            let bytes = Bytes::clone(&state.files[state.find_file(&entry)?].bytes);
             state.open += 1;
             Ok((bytes, Effect::None))
         })?;
-        Ok(Box::new(FakeReader::new(self.clone(), name.to_owned(), bytes)))
+        Ok(Box::new(FakeReader::new(self.clone(), label, bytes)))
     }
 
     fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()> {
-        let (from, to) = (Self::name(from)?, Self::name(to)?);
-        self.call(Method::Rename, to, |state| {
-            let file = state.find(from)?;
-            if existing == Existing::Keep && state.names.contains_key(to) {
+        let ((from, _), (to, label)) = (self.place(from)?, self.place(to)?);
+        assert_eq!(from.directory, to.directory, "a rename stays within one directory");
+        self.call(Method::Rename, &label, |state| {
+            let file = state.find(&from)?;
+            if existing == Existing::Keep && state.names.contains_key(&to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            Ok(((), state.rename_by(NameChange::Rename(from.to_owned(), to.to_owned(), file))))
+            Ok(((), state.rename_by(NameChange::Rename(from, to, file))))
         })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let name = Self::name(path)?;
-        self.call(Method::Remove, name, |state| {
-            state.find(name)?;
-            Ok(((), state.rename_by(NameChange::Remove(name.to_owned()))))
+        let (entry, label) = self.place(path)?;
+        self.call(Method::Remove, &label, |state| {
+            state.find_file(&entry)?;
+            Ok(((), state.rename_by(NameChange::Remove(entry))))
         })
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        if directory != Path::new(Self::DIRECTORY) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.call(Method::SyncDirectory, OsStr::new("."), |_| Ok(((), Effect::SyncedDirectory)))
+        let file = self.directory(directory)?;
+        self.call(Method::SyncDirectory, &label(directory), |_| Ok(((), Effect::SyncedDirectory(file))))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
-        if directory != Path::new(Self::DIRECTORY) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        self.call(Method::List, OsStr::new("."), |state| {
-            Ok((state.names.keys().cloned().collect(), Effect::None))
+        let file = self.directory(directory)?;
+        self.call(Method::List, &label(directory), |state| {
+            Ok((within(&state.names, file).map(|(name, _)| name.to_owned()).collect(), Effect::None))
         })
     }
 
     fn remove_abandoned(&self, path: &Path) -> io::Result<bool> {
-        let name = Self::name(path)?;
-        self.call(Method::RemoveAbandoned, name, |state| {
-            if state.files[state.find(name)?].locked {
+        let (entry, label) = self.place(path)?;
+        self.call(Method::RemoveAbandoned, &label, |state| {
+            let file = state.find(&entry)?;
+            if state.directories.contains(&file) || state.files[file].locked {
                 return Ok((false, Effect::None));
             }
-            Ok((true, state.rename_by(NameChange::Remove(name.to_owned()))))
+            Ok((true, state.rename_by(NameChange::Remove(entry))))
         })
     }
 
-    fn free_bytes(&self, _directory: &Path) -> io::Result<u64> {
-        self.call(Method::FreeBytes, OsStr::new("."), |state| Ok((state.free, Effect::None)))
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let (entry, label) = self.place(path)?;
+        self.call(Method::CreateDirectory, &label, |state| {
+            if state.names.contains_key(&entry) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let file = state.add(LiveFile { stat: DIRECTORY_STAT, ..LiveFile::new(Bytes::default()) });
+            state.directories.insert(file);
+            Ok(((), state.rename_by(NameChange::CreateDirectory(entry, file))))
+        })
+    }
+
+    /// Removes one name after the other, as the system does it.
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        let (entry, label) = self.place(path)?;
+        for name in self.list(path)? {
+            let path = path.join(name);
+            if self.directory(&path).is_ok() { self.remove_tree(&path)? } else { self.remove(&path)? }
+        }
+        self.call(Method::RemoveDirectory, &label, |state| {
+            Ok(((), state.rename_by(NameChange::Remove(entry))))
+        })
+    }
+
+    fn remove_abandoned_tree(&self, path: &Path, is_sure: bool) -> io::Result<bool> {
+        self.call(Method::RemoveAbandonedTree, &label(path), |_| Ok(((), Effect::None)))?;
+        if is_sure && self.directory(path).is_ok() {
+            self.remove_tree(path).map(|()| true)
+        } else {
+            Ok(false)
+        }
+    }
+
+    fn lock(&self, path: &Path, _holder: &str) -> io::Result<Locked> {
+        let (entry, label) = self.place(path)?;
+        let file = self.call(Method::Lock, &label, |state| {
+            let (file, effect) = match state.find_file(&entry) {
+                Ok(file) => (file, Effect::None),
+                Err(_) => {
+                    let file = state.add(LiveFile::new(Bytes::default()));
+                    (file, state.rename_by(NameChange::Create(entry, file)))
+                }
+            };
+            let is_free = !std::mem::replace(&mut state.files[file].locked, true);
+            state.open += usize::from(is_free);
+            Ok((is_free.then_some(file), effect))
+        })?;
+        Ok(match file {
+            Some(file) => Locked::Ours(Box::new(FakeLock { disk: self.clone(), file })),
+            None => Locked::Others("the other one".to_owned()),
+        })
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        self.call(Method::FreeBytes, &label(directory), |state| Ok((state.free, Effect::None)))
+    }
+}
+
+/// The lock of a file, which the end of the process frees.
+#[derive(Debug)]
+struct FakeLock {
+    disk: FakeDisk,
+    file: FileId,
+}
+
+impl DiskLock for FakeLock {
+    fn is_sure(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for FakeLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        state.files[self.file].locked = false;
+        state.open -= 1;
     }
 }
 

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::image::{Bytes, Image};
+use super::names::Entry;
 
-/// The number of a file on a disk. A name may change its file, and a file its name.
+/// The number of a file or a directory on a disk. A name may change its file, and a file its name.
 pub(super) type FileId = usize;
 
 /// A method of [`Disk`](ckpt::io::commit::Disk) or of [`DiskFile`](ckpt::io::commit::DiskFile).
@@ -23,6 +24,10 @@ pub(super) enum Method {
     List,
     RemoveAbandoned,
     FreeBytes,
+    CreateDirectory,
+    RemoveDirectory,
+    RemoveAbandonedTree,
+    Lock,
     Allocate,
     Write,
     SetLen,
@@ -41,15 +46,17 @@ pub(super) enum Change {
     Length(u64),
 }
 
-/// A change of the directory, which a loss of power may undo until the directory is synced.
+/// A change of a directory, which a loss of power may undo until the directory is synced.
 #[derive(Clone, Debug)]
 pub(super) enum NameChange {
     /// A new file.
-    Create(OsString, FileId),
-    /// A file changes its name; what had that name is gone.
-    Rename(OsString, OsString, FileId),
+    Create(Entry, FileId),
+    /// A new directory.
+    CreateDirectory(Entry, FileId),
+    /// A file or a directory changes its name within its directory; what had that name is gone.
+    Rename(Entry, Entry, FileId),
     /// A name is gone.
-    Remove(OsString),
+    Remove(Entry),
 }
 
 /// What a call did.
@@ -59,14 +66,14 @@ pub(super) enum Effect {
     None,
     /// It changed a file.
     Changed(FileId, Change),
-    /// It changed the directory.
+    /// It changed a directory.
     Named(NameChange),
     /// It made a file durable.
     Synced(FileId),
     /// It tried to: what wasn't durable before never will be, whatever a later sync says.
     FailedToSync(FileId),
-    /// It made the directory durable.
-    SyncedDirectory,
+    /// It made durable which names a directory holds.
+    SyncedDirectory(FileId),
 }
 
 /// One call.
@@ -74,7 +81,7 @@ pub(super) enum Effect {
 pub(super) struct Call {
     /// The method.
     pub(super) method: Method,
-    /// The name of the file that it was about.
+    /// The path of the file that it was about, as it was when that was opened.
     pub(super) name: OsString,
     /// What it did.
     pub(super) effect: Effect,

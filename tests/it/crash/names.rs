@@ -1,32 +1,99 @@
-//! The names in a directory, as they change.
+//! The names on a disk, as they change.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 
+use super::image::Image;
 use super::journal::{FileId, NameChange};
 
-/// Names and the files that they stand for.
-pub(super) type Names = BTreeMap<OsString, FileId>;
+/// The directory that is always there.
+pub(super) const ROOT: FileId = usize::MAX;
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) directory: FileId,
+    pub(super) name: OsString,
+}
+
+/// Names and the files and directories that they stand for.
+pub(super) type Names = BTreeMap<Entry, FileId>;
+
+/// The numbers that are directories'.
+pub(super) type Directories = BTreeSet<FileId>;
 
 /// A part of a [`NameChange`] that a file system without a journal may do alone.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The name stands for the file from now on.
-    Link(OsString, FileId),
+    Link(Entry, FileId),
     /// The name stands for nothing from now on.
-    Unlink(OsString),
+    Unlink(Entry),
+}
+
+/// Numbers what an image holds, in the order of its paths. A directory comes before what is in it.
+pub(super) fn numbered(image: &Image) -> (Names, Directories) {
+    let (mut names, mut directories, mut known) = (Names::new(), Directories::new(), BTreeMap::new());
+    for (file, (path, _)) in image.files().enumerate() {
+        let path = path.to_str().expect("a fake path is text");
+        let plain = path.strip_suffix('/').unwrap_or(path);
+        let (parent, name) = plain.rsplit_once('/').unwrap_or(("", plain));
+        let directory = if parent.is_empty() { ROOT } else { known[parent] };
+        if plain != path {
+            known.insert(plain, file);
+            directories.insert(file);
+        }
+        names.insert(Entry { directory, name: name.into() }, file);
+    }
+    (names, directories)
+}
+
+/// Returns the paths of all that can be reached. A directory's ends in a slash.
+pub(super) fn paths(names: &Names, directories: &Directories) -> BTreeMap<OsString, FileId> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![(OsString::new(), ROOT)];
+    while let Some((above, directory)) = todo.pop() {
+        for (name, file) in within(names, directory) {
+            let mut path = above.clone();
+            path.push(name);
+            if directories.contains(file) {
+                path.push("/");
+                todo.push((path.clone(), *file));
+            }
+            found.insert(path, *file);
+        }
+    }
+    found
+}
+
+/// Returns what is in a directory.
+pub(super) fn within(names: &Names, directory: FileId) -> impl Iterator<Item = (&OsStr, &FileId)> {
+    let first = Entry { directory, name: OsString::new() };
+    let entries = names.range(first..).take_while(move |(entry, _)| entry.directory == directory);
+    entries.map(|(entry, file)| (entry.name.as_os_str(), file))
 }
 
 impl NameChange {
     /// Returns what it is made of. A rename replaces what had the new name in one step.
     pub(super) fn steps(&self) -> Vec<Step> {
         match self {
-            Self::Create(name, file) => vec![Step::Link(name.clone(), *file)],
+            Self::Create(entry, file) | Self::CreateDirectory(entry, file) => {
+                vec![Step::Link(entry.clone(), *file)]
+            }
             Self::Rename(from, to, file) => {
                 vec![Step::Link(to.clone(), *file), Step::Unlink(from.clone())]
             }
-            Self::Remove(name) => vec![Step::Unlink(name.clone())],
+            Self::Remove(entry) => vec![Step::Unlink(entry.clone())],
         }
+    }
+
+    /// Returns the directory that it changes.
+    pub(super) fn directory(&self) -> FileId {
+        let (Self::Create(entry, _)
+        | Self::CreateDirectory(entry, _)
+        | Self::Rename(_, entry, _)
+        | Self::Remove(entry)) = self;
+        entry.directory
     }
 
     /// Does all of it.
@@ -41,8 +108,8 @@ impl Step {
     /// Does it.
     pub(super) fn apply(&self, names: &mut Names) {
         match self {
-            Self::Link(name, file) => names.insert(name.clone(), *file),
-            Self::Unlink(name) => names.remove(name),
+            Self::Link(entry, file) => names.insert(entry.clone(), *file),
+            Self::Unlink(entry) => names.remove(entry),
         };
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::image::{Bytes, Image};
 use super::journal::{Change, Effect, FileId, Journal, NameChange, write_at};
-use super::names::{Names, Step};
+use super::names::{Directories, Names, Step, numbered, paths};
 use super::random::Random;
 use super::survival::{Fate, Order, Survival};
 
@@ -45,19 +45,20 @@ pub(super) struct PowerLoss {
     pending: Vec<NameChange>,
     /// The names that running processes saw.
     live: Names,
+    directories: Directories,
 }
 
-/// What makes two images of one journal the same: each name, its file, and what survived of that file.
+/// What makes two images of one journal the same: each path, its file, and what survived of that file.
 pub(super) type Key = Vec<(OsString, FileId, Vec<(usize, Fate)>)>;
 
 impl PowerLoss {
     /// Plays a journal up to the moment when the power goes.
     pub(super) fn at(journal: &Journal, cut: Cut) -> Self {
         let start: Vec<Bytes> = journal.start.files().map(|(_, bytes)| Bytes::clone(bytes)).collect();
-        let names: Names =
-            journal.start.files().enumerate().map(|(file, (name, _))| (name.clone(), file)).collect();
+        let (names, directories) = numbered(&journal.start);
         let made = vec![Vec::new(); start.len()];
-        let mut loss = Self { start, made, live: names.clone(), durable: names, pending: Vec::new() };
+        let (live, durable) = (names.clone(), names);
+        let mut loss = Self { start, made, live, durable, directories, pending: Vec::new() };
         let (Cut::After(calls) | Cut::Midst(calls)) = cut;
         for call in &journal.calls[..calls] {
             loss.play(&call.effect);
@@ -73,9 +74,12 @@ impl PowerLoss {
             Effect::None => {}
             Effect::Changed(file, change) => self.change(*file, change.clone()),
             Effect::Named(change) => {
-                if let NameChange::Create(..) = change {
+                if let NameChange::Create(_, file) | NameChange::CreateDirectory(_, file) = change {
                     self.start.push(Bytes::default());
                     self.made.push(Vec::new());
+                    if let NameChange::CreateDirectory(..) = change {
+                        self.directories.insert(*file);
+                    }
                 }
                 change.apply(&mut self.live);
                 self.pending.push(change.clone());
@@ -86,8 +90,8 @@ impl PowerLoss {
             Effect::FailedToSync(file) => {
                 self.made[*file].iter_mut().for_each(|made| made.lost_to_sync |= !made.durable);
             }
-            Effect::SyncedDirectory => {
-                for change in self.pending.drain(..) {
+            Effect::SyncedDirectory(directory) => {
+                for change in self.pending.extract_if(.., |change| change.directory() == *directory) {
                     change.apply(&mut self.durable);
                 }
             }
@@ -120,7 +124,7 @@ impl PowerLoss {
                 NameChange::Create(_, file) | NameChange::Rename(_, _, file) => {
                     reachable.insert(*file);
                 }
-                NameChange::Remove(_) => {}
+                NameChange::CreateDirectory(..) | NameChange::Remove(_) => {}
             }
         }
         let of_file = |file: FileId| {
@@ -149,8 +153,8 @@ impl PowerLoss {
             let changes = (0..self.made[file].len()).map(|number| (number, fate(number)));
             changes.filter(|(_, fate)| *fate != Fate::Lost).collect()
         };
-        let names = self.names(&survival.names);
-        names.into_iter().map(|(name, file)| (name, file, content(file))).collect()
+        let paths = paths(&self.names(&survival.names), &self.directories);
+        paths.into_iter().map(|(name, file)| (name, file, content(file))).collect()
     }
 
     /// Returns the names that are left.

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::file::{Lock, try_lock};
 use super::{names, system};
@@ -57,14 +57,39 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 }
 
 fn is_old(file: &File) -> io::Result<bool> {
-    // A time in the future is that of another clock, and says nothing.
-    Ok(file.metadata()?.modified()?.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER))
+    Ok(is_past(file.metadata()?.modified()?))
+}
+
+/// Returns whether that was long ago. A time in the future is that of another clock, and says nothing.
+fn is_past(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER)
+}
+
+/// Removes a staged directory that nobody fills any more, and returns whether it did. `is_sure` says so;
+/// otherwise its age does.
+pub(super) fn remove_abandoned_tree(path: &Path, is_sure: bool) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_dir() => return Ok(false),
+        Ok(metadata) if !is_sure && !is_old_tree(path, metadata.modified()?)? => return Ok(false),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    names::remove_tree(path).map(|()| true)
+}
+
+/// Returns whether a directory and what is in it were written long ago. Those that are staged hold files only.
+fn is_old_tree(path: &Path, modified: SystemTime) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        if !is_past(entry?.metadata()?.modified()?) {
+            return Ok(false);
+        }
+    }
+    Ok(is_past(modified))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     #[test]
@@ -82,6 +107,31 @@ mod tests {
             file.set_modified(modified).unwrap();
             assert_eq!(is_old(&file).unwrap(), expected, "{modified:?}");
         }
+    }
+
+    #[test]
+    fn a_directory_goes_when_it_is_nobodys_or_old() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("staged");
+        let days_ago = SystemTime::now() - Duration::from_hours(49);
+        let age = |path: &Path| File::open(path).unwrap().set_modified(days_ago).unwrap();
+        let make = || {
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("a"), "1").unwrap();
+        };
+        make();
+        assert!(!remove_abandoned_tree(&path, false).unwrap());
+        if cfg!(unix) {
+            age(&path);
+            assert!(!remove_abandoned_tree(&path, false).unwrap(), "a file in it is young");
+            age(&path.join("a"));
+            assert!(remove_abandoned_tree(&path, false).unwrap());
+            make();
+        }
+        assert!(remove_abandoned_tree(&path, true).unwrap());
+        assert!(!remove_abandoned_tree(&path, true).unwrap());
+        std::fs::write(&path, "a file").unwrap();
+        assert!(!remove_abandoned_tree(&path, true).unwrap());
     }
 
     #[cfg(unix)]

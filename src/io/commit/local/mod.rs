@@ -2,6 +2,7 @@
 
 mod file;
 mod leftover;
+mod lock;
 mod names;
 mod renaming;
 
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use file::LocalFile;
 
-use super::disk::{Disk, DiskFile, Existing, Stat};
+use super::disk::{Disk, DiskFile, Existing, Locked, Stat};
 use crate::io::{FileSource, ReadAt, ScanSource};
 
 /// The disk of this computer, or what is mounted there.
@@ -94,6 +95,22 @@ impl Disk for LocalDisk {
         leftover::remove_abandoned(path)
     }
 
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        names::remove_tree(path)
+    }
+
+    fn remove_abandoned_tree(&self, path: &Path, is_sure: bool) -> io::Result<bool> {
+        leftover::remove_abandoned_tree(path, is_sure)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Locked> {
+        lock::take(path, holder)
+    }
+
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
         system::free_bytes(directory)
     }
@@ -105,6 +122,7 @@ fn stat_of(metadata: &Metadata) -> Stat {
     Stat {
         len: metadata.len(),
         is_file: metadata.is_file(),
+        is_directory: metadata.is_dir(),
         mode: metadata.mode() & 0o7777,
         owner: Some((metadata.uid(), metadata.gid())),
     }
@@ -112,7 +130,8 @@ fn stat_of(metadata: &Metadata) -> Stat {
 
 #[cfg(not(unix))]
 fn stat_of(metadata: &Metadata) -> Stat {
-    Stat { len: metadata.len(), is_file: metadata.is_file(), mode: 0, owner: None }
+    let (is_file, is_directory) = (metadata.is_file(), metadata.is_dir());
+    Stat { len: metadata.len(), is_file, is_directory, mode: 0, owner: None }
 }
 
 #[cfg(test)]

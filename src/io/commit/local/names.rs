@@ -53,6 +53,12 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
+/// Removes a directory with all that is in it. No link is followed.
+#[expect(clippy::disallowed_methods, reason = "this is the place that removals go through")]
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    std::fs::remove_dir_all(path)
+}
+
 /// What tells one file from all others that are there: the numbers of device and inode. `None` where the
 /// system has none.
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use super::names::{identity, remove};
 use super::system;
 use crate::io::commit::disk::Existing;
 
-/// Renames a file within one directory.
+/// Renames a file or a directory within one directory.
 ///
 /// A network file system may do it, lose the answer, ask again, and say that there is no such file. So a
 /// failure is believed only if the new name doesn't belong to the file already.
@@ -35,14 +35,15 @@ fn replace(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Renames unless there is a file of that name.
+/// Renames unless something has that name.
 fn keep(from: &Path, to: &Path) -> io::Result<()> {
     system::rename_and_keep(from, to).unwrap_or_else(|| link_and_remove(from, to))
 }
 
 /// Gives the file its second name, which fails if that is taken, and then takes the first away.
 ///
-/// Where a file can't have two names, it looks first: a file that comes in just that moment is replaced.
+/// Where a file can't have two names, and a directory can't anywhere, it looks first: what comes in just that
+/// moment is replaced, if it is a file or an empty directory.
 fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     let was = identity(&from.symlink_metadata()?);
     match std::fs::hard_link(from, to) {

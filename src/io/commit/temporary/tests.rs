@@ -69,7 +69,7 @@ fn a_file_to_be_kept_is_kept() {
     first.file().write_all_at(b"first", 0).unwrap();
     first.commit(Existing::Keep, Durability::Full).unwrap();
     let error = second.commit(Existing::Keep, Durability::Full).unwrap_err();
-    assert!(error.to_string().contains("a file has that name and was to be kept"), "{error}");
+    assert!(error.to_string().contains("something has that name and was to be kept"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"first");
     assert_eq!(names(directory.path()), ["file"]);
 }
