@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod optimizers;
 #[cfg(test)]
 mod python;
