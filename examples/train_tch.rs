@@ -14,6 +14,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ const TEXT: &str = concat!(
 const CONTEXT: i64 = 64;
 const BATCH: i64 = 16;
 const LAYERS: i64 = 2;
-const HEADS: i64 = 4;
+const HEADS: u16 = 4;
 const DROPOUT: f64 = 0.1;
 
 fn main() -> ExitCode {
@@ -86,7 +87,7 @@ impl Training {
     fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
         let text = Text::new(TEXT);
         let store = VarStore::new(Device::Cpu);
-        let model = transformer(&store.root(), options.width, text.alphabet());
+        let model = transformer(&store.root(), options.width, text.alphabet);
         let adamw = Adam::adamw().with_betas(0.9, 0.95).with_weight_decay(0.1);
         // Matrices decay; biases and norms don't.
         let decays = |name: &str| name.ends_with("weight") && !name.contains("norm");
@@ -112,7 +113,7 @@ impl Training {
         while self.progress.step < self.progress.schedule.steps {
             self.step()?;
             let Progress { step, loss, ref schedule } = self.progress;
-            if step % options.say == 0 {
+            if step.is_multiple_of(options.say) {
                 println!("step {step} of {}: loss {loss:.4}", schedule.steps);
             }
             let request = SaveRequest::at(step).with_metric("loss", loss);
@@ -193,45 +194,44 @@ fn part(some: u64, all: u64) -> f64 {
     some as f64 / all as f64
 }
 
-/// A text as numbers of its characters.
+/// A text, as numbers of its characters.
 struct Text {
-    numbers: Vec<i64>,
-    alphabet: Vec<char>,
+    numbers: Tensor,
+    /// How many characters there are to choose from.
+    alphabet: i64,
 }
 
 impl Text {
     fn new(text: &str) -> Self {
-        let mut alphabet: Vec<char> = text.chars().collect();
-        alphabet.sort_unstable();
-        alphabet.dedup();
-        let number = |character| alphabet.binary_search(&character).map_or(0, |at| at as i64);
-        Self { numbers: text.chars().map(number).collect(), alphabet }
-    }
-
-    fn alphabet(&self) -> i64 {
-        self.alphabet.len() as i64
+        let characters: BTreeSet<char> = text.chars().collect();
+        let numbers: BTreeMap<char, i64> = characters.into_iter().zip(0..).collect();
+        let text: Vec<i64> = text.chars().filter_map(|character| numbers.get(&character).copied()).collect();
+        Self {
+            numbers: Tensor::from_slice(&text),
+            alphabet: numbers.values().map(|number| number + 1).max().unwrap_or(0),
+        }
     }
 
     /// Chooses pieces of the text; returns their characters, and for each the one that follows.
     fn batch(&self, chooser: &mut ChaCha8Rng) -> (Tensor, Tensor) {
-        let length = CONTEXT as usize + 1;
-        let mut numbers = Vec::new();
-        for _ in 0..BATCH {
-            let start = chooser.next_u64() as usize % (self.numbers.len() - length);
-            numbers.extend(&self.numbers[start..start + length]);
-        }
-        let pieces = Tensor::from_slice(&numbers).view([BATCH, CONTEXT + 1]);
+        let starts = self.numbers.size1().unwrap_or(0) - CONTEXT;
+        let pieces = (0..BATCH).map(|_| {
+            let start = i64::from(chooser.next_u32()) % starts;
+            self.numbers.narrow(0, start, CONTEXT + 1)
+        });
+        let pieces = Tensor::stack(&pieces.collect::<Vec<_>>(), 0);
         (pieces.narrow(1, 0, CONTEXT), pieces.narrow(1, 1, CONTEXT))
     }
 }
 
 /// Makes a transformer that says which character follows.
-fn transformer(path: &nn::Path<'_>, width: i64, alphabet: i64) -> nn::FuncT<'static> {
+fn transformer(path: &nn::Path<'_>, size: u16, alphabet: i64) -> nn::FuncT<'static> {
+    let width = i64::from(size);
     let characters = nn::embedding(path / "characters", alphabet, width, nn::EmbeddingConfig::default());
     let places = path.var("places", &[CONTEXT, width], nn::Init::Randn { mean: 0.0, stdev: 0.02 });
     let mut blocks = nn::seq_t();
     for layer in 0..LAYERS {
-        blocks = blocks.add(block(&(path / format!("block{layer}")), width));
+        blocks = blocks.add(block(&(path / format!("block{layer}")), size));
     }
     let norm = nn::layer_norm(path / "norm", vec![width], nn::LayerNormConfig::default());
     let head = nn::linear(path / "head", width, alphabet, nn::LinearConfig::default());
@@ -242,7 +242,8 @@ fn transformer(path: &nn::Path<'_>, width: i64, alphabet: i64) -> nn::FuncT<'sta
 }
 
 /// Makes one layer: attention, then two linear maps, each beside a way past it.
-fn block(path: &nn::Path<'_>, width: i64) -> nn::FuncT<'static> {
+fn block(path: &nn::Path<'_>, size: u16) -> nn::FuncT<'static> {
+    let (width, heads, share) = (i64::from(size), i64::from(HEADS), size / HEADS);
     let linear = |name: &str, from, to| nn::linear(path / name, from, to, nn::LinearConfig::default());
     let norm = |name: &str| nn::layer_norm(path / name, vec![width], nn::LayerNormConfig::default());
     let (before, after) = (norm("norm1"), norm("norm2"));
@@ -250,9 +251,9 @@ fn block(path: &nn::Path<'_>, width: i64) -> nn::FuncT<'static> {
     let (widen, narrow) = (linear("widen", width, 4 * width), linear("narrow", 4 * width, width));
     let later = Tensor::ones([CONTEXT, CONTEXT], (Kind::Bool, Device::Cpu)).triu(1);
     nn::func_t(move |seen, train| {
-        let heads = attend.forward(&before.forward(seen)).view([-1, CONTEXT, 3, HEADS, width / HEADS]);
-        let [query, key, value] = [0, 1, 2].map(|which| heads.select(2, which).transpose(1, 2));
-        let scores = query.matmul(&key.transpose(2, 3)) / ((width / HEADS) as f64).sqrt();
+        let maps = attend.forward(&before.forward(seen)).view([-1, CONTEXT, 3, heads, i64::from(share)]);
+        let [query, key, value] = [0, 1, 2].map(|which| maps.select(2, which).transpose(1, 2));
+        let scores = query.matmul(&key.transpose(2, 3)) / f64::from(share).sqrt();
         let weights = scores.masked_fill(&later, f64::NEG_INFINITY).softmax(-1, Kind::Float);
         let attended = weights.dropout(DROPOUT, train).matmul(&value).transpose(1, 2).flatten(2, 3);
         let seen = seen + mix.forward(&attended).dropout(DROPOUT, train);
@@ -270,7 +271,7 @@ struct Options {
     every: u64,
     say: u64,
     /// How many numbers stand for a character.
-    width: i64,
+    width: u16,
 }
 
 impl Options {

@@ -35,6 +35,8 @@ impl Trainer {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["kill::trains_until_it_is_killed", "--exact", "--ignored", "--nocapture"])
             .env(RUN, run)
+            // Threads that have nothing to do sleep: other tests run beside this one.
+            .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
@@ -125,8 +127,8 @@ fn terminated(run: &Path, reference: &Path) {
     let id = rustix::process::Pid::from_child(&trainer.child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     assert_eq!(trainer.finish(), Some(75), "it asks to be started again");
-    // Steps that are no multiple of five: it was saved for the signal.
-    assert_ne!(last(run).step() % 5, 0);
+    // It had told of seven steps, and saves every five.
+    assert!(last(run).step() >= 7, "it was saved for the signal");
     assert_eq!(Trainer::start(run).finish(), Some(0));
     assert_same_end(run, reference);
 }
