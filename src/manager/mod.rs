@@ -21,6 +21,7 @@ pub mod run;
 mod semantic;
 mod survey;
 pub mod triggers;
+mod work;
 
 pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
