@@ -111,9 +111,9 @@ fn names_of_further_files_are_names_of_files() {
 fn the_reporter_hears_of_each_save() {
     let directory = tempfile::tempdir().unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
-    let options =
-        ManagerOptions::default().with_reporter(move |event| hears.lock().unwrap().push(event.to_string()));
+    let listener = Arc::clone(&heard);
+    let options = ManagerOptions::default()
+        .with_reporter(move |event| listener.lock().unwrap().push(event.to_string()));
     let manager = Manager::open(directory.path(), options).unwrap();
     manager.save(1, &State::new()).unwrap();
     manager.save(SaveRequest::at(2).with_artifact("..", ""), &State::new()).unwrap_err();
