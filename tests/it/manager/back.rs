@@ -3,7 +3,7 @@
 use std::fs;
 
 use ckpt::io::commit::{Durability, LocalDisk, write_small};
-use ckpt::manager::{Manager, ResumeOptions, Resumed};
+use ckpt::manager::{Manager, ResumeOptions, Resumed, latest};
 use ckpt::record::{CheckpointId, Manifest};
 use ckpt::{Code, Dtype, Error, ErrorKind, Level, LoadOptions};
 
@@ -118,6 +118,8 @@ fn an_incompatible_newest_one_stops_and_names_the_next_good_one() {
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{text}");
     assert!(text.contains("step-0000001000") && text.contains("good one is step-0000000200"), "{text}");
+    let looked = latest(manager.run(), &options).unwrap_err();
+    assert_eq!(looked.kind(), ErrorKind::Incompatible, "{looked}");
     let resumed = manager.resume_with(&options.clone().with_force()).unwrap().unwrap();
     assert_is(&resumed, 200);
     let codes: Vec<_> = resumed.skipped.iter().map(|skipped| skipped.finding.code).collect();
