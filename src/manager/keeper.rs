@@ -84,7 +84,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// As [`commit`].
+    /// As [`commit()`].
     pub(super) fn commit(
         &self,
         named: &Named,
