@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -83,10 +84,21 @@ class Peer:
         return held, time.perf_counter() - start
 
 
-def working_peers(folder):
-    """Returns the ways that work on this machine, and says why the others don't."""
+def prepare_torch(folder):
+    """Makes the group of one process that saving in a process of its own asks for."""
+    os.environ.setdefault("MASTER_ADDR", "localhost")
+    os.environ.setdefault("MASTER_PORT", "0")
+    # Each shared tensor is a file that is open: 10,000 are more than most shells allow.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=0, world_size=1)
+
+
+def working_peers(folder, threads):
+    """Returns the ways that work on this machine, with each number of threads that write, and says why the others
+    don't."""
     peers = {}
-    for (name, (kind, staging)), writers in itertools.product(KINDS.items(), sorted({1, CORES})):
+    for (name, (kind, staging)), writers in itertools.product(KINDS.items(), threads):
         name = f"{name}, {writers} thr"
         place = folder / "probe"
         try:
@@ -144,7 +156,7 @@ def measure_saving(options, ours, folder, name):
     """Times the saves of one state: two tables, and the aims."""
     state = STATES[name]()
     size = sum(tensor.nbytes for tensor in state.values())
-    peers = working_peers(folder)
+    peers = working_peers(folder, sorted({1, CORES}))
     pairs = interleave(savers(ours, Files(folder), peers, name, state), options.rounds)
     held, durable = part_of(pairs, 0), part_of(pairs, 1)
     del durable[LIMIT]
@@ -197,7 +209,7 @@ class Loop:
 
 def measure_loop(options, ours, folder, name="uniform"):
     """Times the steps of a loop, alone and while a save is in flight."""
-    state, files, peers = STATES[name](), Files(folder), working_peers(folder)
+    state, files, peers = STATES[name](), Files(folder), working_peers(folder, [1])
     spare = max(1, CORES - 1)
     places = {f"{spare} of {CORES} cores": spare, f"{CORES} of {CORES} cores": CORES}
     table = {}
@@ -239,10 +251,12 @@ def measure(options, programs):
     ours = Ours(programs / "examples" / "compare", options.threads)
     with tempfile.TemporaryDirectory(dir=options.dir or programs, prefix="compare-") as place:
         folder = Path(place)
+        prepare_torch(folder)
         if options.only == "loop":
             tables, aims = measure_loop(options, ours, folder)
         else:
             tables, aims = measure_saving(options, ours, folder, options.only)
+        torch.distributed.destroy_process_group()
     for title, table in tables.items():
         print_rows(title, table)
     return tables, say_aims(aims)
