@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod background;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(test)]
