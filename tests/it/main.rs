@@ -31,7 +31,11 @@ mod levels;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+<<<<<<< HEAD
 mod managed;
+=======
+mod manager;
+>>>>>>> w-core
 #[cfg(test)]
 mod proven;
 #[cfg(test)]
