@@ -31,11 +31,9 @@ mod levels;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
-<<<<<<< HEAD
 mod managed;
-=======
+#[cfg(test)]
 mod manager;
->>>>>>> w-core
 #[cfg(test)]
 mod proven;
 #[cfg(test)]
