@@ -34,6 +34,7 @@ mod levels;
 mod load;
 #[cfg(test)]
 mod managed;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod proven;
