@@ -115,8 +115,14 @@ fn decode<B: Backend, R: Record<B>>(found: &TensorRef<'_>, device: &B::Device) -
     if found.dtype() != Dtype::U8 {
         return Err(Error::usage(format!("{} is no record of burn's", quoted(found.name()))));
     }
-    let item: R::Item<Precision> = rmp_serde::from_slice(&found.bytes()?).map_err(|error| {
+    let bytes = found.bytes()?;
+    let mut rest: &[u8] = &bytes;
+    let item: R::Item<Precision> = rmp_serde::from_read(&mut rest).map_err(|error| {
         Error::usage(format!("{} is no record of this kind: {error}", quoted(found.name())))
     })?;
+    if !rest.is_empty() {
+        let message = format!("{} is no record of this kind: it has more in it", quoted(found.name()));
+        return Err(Error::usage(message));
+    }
     Ok(R::from_item(item, device))
 }

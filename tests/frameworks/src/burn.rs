@@ -275,7 +275,8 @@ fn a_schedule_goes_on() {
     }
     let mut state = State::new();
     state.insert("schedule", record_value::<Plain, _>(whole.to_record::<Plain>()).unwrap()).unwrap();
-    let mut resumed = make().load_record::<Plain>(read_record(&state, "schedule", &DEVICE).unwrap());
+    let mut resumed =
+        make().load_record::<Plain>(read_record::<Plain, _>(&state, "schedule", &DEVICE).unwrap());
     assert_eq!(resumed.step().to_bits(), whole.step().to_bits());
     assert!(read_record::<Plain, usize>(&state, "elsewhere", &DEVICE).is_err());
 }
