@@ -54,7 +54,9 @@ pub(super) fn to_data(found: &TensorRef<'_>, wanted: DType) -> Result<TensorData
     to_other_end(&mut bytes, found.dtype());
     if found.dtype() == Dtype::Bool {
         // Rust knows two truth values, and a file may hold any byte.
-        bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+        for byte in &mut bytes {
+            *byte = u8::from(*byte != 0);
+        }
     }
     Ok(TensorData::from_bytes_vec(bytes, shape, dtype).convert_dtype(wanted))
 }

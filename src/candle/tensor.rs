@@ -54,6 +54,10 @@ pub(super) fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>, Error> {
 }
 
 /// Copies elements out of a storage; none where they lie beyond it, or have no size.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "two of the types have no name here: they are half's"
+)]
 fn elements(storage: &CpuStorage, start: usize, end: usize) -> Option<Vec<u8>> {
     Some(match storage {
         CpuStorage::U8(all) | CpuStorage::F8E8M0(all) => all.get(start..end)?.to_vec(),
