@@ -37,6 +37,12 @@ pub mod tensor;
 
 pub mod format;
 
+#[cfg(feature = "candle")]
+pub mod candle;
+
+#[cfg(feature = "burn")]
+pub mod burn;
+
 pub mod validate;
 
 pub mod save;
