@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::tensor::{Device, Source as _, State, StorageId};
+use crate::tensor::{Device, Source, State, StorageId};
 
 /// What addresses and offsets in the file agree in: what a device and a page of memory are aligned to.
 pub(super) const PAGE_BYTES: u64 = 4096;
@@ -35,8 +35,8 @@ impl Plan {
     /// The state is larger than any memory.
     pub(super) fn new(state: &State<'_>, places: &[(StorageId, u64)]) -> Result<Self, Error> {
         let all = (0..).map_while(|number| state.data(StorageId(number)));
-        let lengths: Vec<u64> = all.map(crate::tensor::Source::len).collect();
-        let device = (0..).map_while(|number| state.data(StorageId(number))).find_map(|data| data.device());
+        let lengths: Vec<u64> = all.map(Source::len).collect();
+        let device = (0..).map_while(|number| state.data(StorageId(number))).find_map(Source::device);
         let parts: Vec<Option<(usize, u64)>> =
             (0..lengths.len()).map(|number| part_of(state, &lengths, number)).collect();
         let mut plan = Self { len: 0, ranges: vec![0..0; lengths.len()], order: Vec::new(), device };

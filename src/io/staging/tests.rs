@@ -48,7 +48,9 @@ fn what_is_staged_is_the_same_and_stays_so() {
             staged
         };
         // What the training loop does next.
-        bytes.iter_mut().for_each(|bytes| bytes.fill(0xEE));
+        for bytes in &mut bytes {
+            bytes.fill(0xEE);
+        }
         assert_eq!(staged.same_as(&state(&expected)).unwrap(), None);
         bytes.clone_from(&expected);
     }

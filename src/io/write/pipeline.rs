@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::WriteError;
-use super::compose::{Part, length};
+use super::compose::{Composer, Part, length};
 use super::engine::Work;
 use super::layout::Granule;
 use crate::io::buffer::DirectBuffer;
@@ -65,21 +65,28 @@ fn fill<'a>(work: &Work<'_, 'a>, sender: &SyncSender<Filled<'a>>) -> Result<Vec<
     while let Some(window) = work.queue.next() {
         let granule = Granule::of(work.file);
         for run in work.layout.runs(&window, granule) {
-            let (memory, bytes) = match composer.in_place(&run, granule) {
-                Some((memory, bytes)) => (Memory::InPlace(memory), bytes),
-                None => {
-                    let mut buffer = DirectBuffer::borrow();
-                    let target = buffer.bytes_mut().split_at_mut(length(&run)).0;
-                    let bytes = composer.fill(&run, target, granule).inspect_err(|_| work.queue.stop())?;
-                    (Memory::Buffer(buffer), bytes)
-                }
-            };
+            let (memory, bytes) = take(&mut composer, &run, granule).inspect_err(|_| work.queue.stop())?;
             if sender.send(Filled { memory, run, bytes }).is_err() {
                 return Ok(Vec::new());
             }
         }
     }
     Ok(composer.into_parts())
+}
+
+/// Puts a run together, unless it lies in memory as it is; returns with it how many bytes are of pieces.
+fn take<'a>(
+    composer: &mut Composer<'_, 'a>,
+    run: &Range<u64>,
+    granule: Granule,
+) -> Result<(Memory<'a>, u64), WriteError> {
+    if let Some((memory, bytes)) = composer.in_place(run, granule) {
+        return Ok((Memory::InPlace(memory), bytes));
+    }
+    let mut buffer = DirectBuffer::borrow();
+    let target = buffer.bytes_mut().split_at_mut(length(run)).0;
+    let bytes = composer.fill(run, target, granule)?;
+    Ok((Memory::Buffer(buffer), bytes))
 }
 
 /// Writes buffers until those who fill them are done. After an error, or a panic of the caller's progress

@@ -15,23 +15,19 @@ pub(super) fn lower(niceness: u8) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn lower(_niceness: u8) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn own() -> i32 {
-        rustix::process::getpriority_process(None).unwrap()
-    }
-
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_gives_way_and_takes_its_own_along_but_no_others() {
+        use std::thread::spawn;
+
+        let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
-        let (lowered, child) = std::thread::spawn(|| {
-            lower(3);
-            (own(), std::thread::spawn(own).join().unwrap())
-        })
-        .join()
-        .unwrap();
-        assert_eq!((lowered, child, own()), (before + 3, before + 3, before));
+        let lowered = spawn(move || {
+            super::lower(3);
+            (own(), spawn(own).join().unwrap())
+        });
+        assert_eq!((lowered.join().unwrap(), own()), ((before + 3, before + 3), before));
     }
 }

@@ -102,14 +102,14 @@ struct Gate {
 
 impl Gate {
     fn saver(options: SaverOptions) -> (Self, Saver) {
-        let (begin, begun) = channel();
+        let (says, begun) = channel();
         let (go, wait) = channel();
         let saver = Saver::new(options, move |job: &Job| {
             let bytes = |job: &Job| job.state.tensor("w").unwrap().bytes().unwrap().into_owned();
-            begin.send((job.id.step, 0, Vec::new())).unwrap();
+            says.send((job.id.step, 0, Vec::new())).unwrap();
             wait.recv().unwrap();
             let data = job.state.data(StorageId(0)).unwrap().bytes().unwrap().unwrap();
-            begin.send((job.id.step, data.as_ptr().addr(), bytes(job))).unwrap();
+            says.send((job.id.step, data.as_ptr().addr(), bytes(job))).unwrap();
             Ok(committed(job))
         });
         (Self { begun, go }, saver.unwrap())
@@ -140,7 +140,9 @@ fn what_is_written_is_what_was_submitted() {
         assert!(!ticket.is_done() && saver.is_busy());
         // The next step changes the weights while they are being saved.
         let before = weights.clone();
-        weights.iter_mut().for_each(|weight| *weight += 1);
+        for weight in &mut weights {
+            *weight += 1;
+        }
         let (address, seen) = gate.let_go();
         assert_eq!(seen, before);
         let outcome = ticket.wait().unwrap();
@@ -250,8 +252,8 @@ fn what_may_pass_is_tried_again_after_a_while() {
     for error in [device_error, full] {
         let (heard, waits) = (Heard::default(), Arc::new(Waits::default()));
         let saver = failing(options(&heard).with_clock(waits.clone()), 3, error);
-        let saved = saver.submit(id(1), 1, &state(&[1])).unwrap().wait().unwrap();
-        assert_eq!(saved.committed().unwrap().retries, 3);
+        let outcome = saver.submit(id(1), 1, &state(&[1])).unwrap().wait().unwrap();
+        assert_eq!(outcome.committed().unwrap().retries, 3);
         saver.finish().unwrap();
         assert_eq!(*waits.0.lock().unwrap(), [1, 2, 4].map(Duration::from_secs));
         let retrying = ["retrying 1 after 1, 1s", "retrying 1 after 2, 2s", "retrying 1 after 3, 4s"];

@@ -18,7 +18,7 @@ impl Watching {
     }
 
     /// Counts the writes from inside of a region.
-    fn from_inside(&self, region: &[u8]) -> usize {
+    fn writes_out_of(&self, region: &[u8]) -> usize {
         let addresses = self.addresses.lock().unwrap();
         addresses.iter().filter(|address| region.as_ptr_range().contains(&(**address as *const u8))).count()
     }
@@ -112,7 +112,7 @@ impl Placed {
         assert_eq!(self.write(&original, &copied, threads), self.write(&staged, &in_place, threads));
         assert_eq!(copied.file.content(), in_place.file.content());
         let (area, _) = staged.data(StorageId(0)).unwrap().region().unwrap();
-        (in_place.from_inside(area), in_place.addresses.lock().unwrap().len())
+        (in_place.writes_out_of(area), in_place.addresses.lock().unwrap().len())
     }
 }
 
