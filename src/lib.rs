@@ -36,6 +36,8 @@ pub mod io;
 pub mod tensor;
 
 pub mod format;
+#[cfg(feature = "tch")]
+pub mod tch;
 
 #[cfg(feature = "candle")]
 pub mod candle;

@@ -98,6 +98,21 @@ impl<'a> Data<'a> {
             _ => Err(Error::usage(format!("bytes {start} to {end} were asked for, of {}", whole.len()))),
         }
     }
+
+    /// Returns whether somebody else has the same source too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(&self.0, Inner::Shared(source) if Arc::strong_count(source) > 1)
+    }
+
+    /// Returns whether both are one source, of which one was cloned.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Inner::Shared(one), Inner::Shared(other)) => {
+                std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Source for Data<'_> {

@@ -1,7 +1,7 @@
 use super::{
     Data, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TensorRef, TensorView, Tree, Value,
 };
-use crate::Error;
+use crate::{Dtype, Error};
 
 /// Values that are nested deeper than this are refused: no reader would take them.
 const MAX_DEPTH: usize = 100;
@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 100;
 ///
 /// What is loaded can hold whatever a checkpoint can: sets, large integers, complex numbers, strided views,
 /// sparse tensors. What is built here is made of [`Value`]s: plain values, lists, tuples, maps, and tensors
-/// without gaps, of which several may share a storage ([`State::alias`]).
+/// without gaps, of which several may share a storage ([`State::alias`], or views with clones of one [`Data`]).
 ///
 /// ```
 /// use ckpt::Dtype;
@@ -209,9 +209,12 @@ impl<'a> State<'a> {
         items.into_iter().map(|item| self.add(item)).collect()
     }
 
-    /// Adds a tensor with a storage of its own.
+    /// Adds a tensor, with a storage of its own unless another one was given the same [`Data`].
     fn add_tensor(&mut self, view: TensorView<'a>) -> Result<Node, Error> {
         let TensorView { dtype, shape, data } = view;
+        if let Some(id) = self.storage_of(&data, dtype) {
+            return Ok(Node::Tensor(Box::new(Tensor::contiguous(dtype, shape, id))));
+        }
         let key = self.next_key.to_string();
         let bytes = data.len();
         let storage = Storage { key, dtype: Some(dtype), bytes, device: "cpu".to_owned(), part_of: None };
@@ -219,6 +222,14 @@ impl<'a> State<'a> {
         self.next_key = self.next_key.saturating_add(1);
         self.data.push(data);
         Ok(Node::Tensor(Box::new(Tensor::contiguous(dtype, shape, id))))
+    }
+
+    /// Finds the storage that was made of a clone of the same source. What nobody cloned isn't looked for.
+    fn storage_of(&self, data: &Data<'_>, dtype: Dtype) -> Option<StorageId> {
+        let place = data.is_shared().then(|| self.data.iter().position(|other| other.is_same(data)))??;
+        let has_dtype = self.tree.storages().get(place)?.dtype == Some(dtype);
+        let id = u32::try_from(place).ok().filter(|_| has_dtype)?;
+        Some(StorageId(id))
     }
 
     fn push(&mut self, node: Node) -> Result<NodeId, Error> {
@@ -279,7 +290,6 @@ fn spell(key: &Value<'_>, depth: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dtype;
 
     fn floats(values: &[f32]) -> Vec<u8> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
@@ -337,6 +347,21 @@ mod tests {
         state.insert("more", view(&[1.0])).unwrap();
         let keys: std::collections::BTreeSet<_> = state.tree().storages().iter().map(|it| &it.key).collect();
         assert_eq!(keys.len(), 3);
+    }
+
+    #[test]
+    fn views_of_one_source_share_their_storage() {
+        let data = Data::from(floats(&[1.0, 2.0]));
+        let tied = || TensorView::new(Dtype::F32, [2], data.clone()).unwrap();
+        let mut state = State::new();
+        state.insert("model", Value::from_iter([("a", tied().into()), ("b", tied().into())])).unwrap();
+        state.insert("c", TensorView::new(Dtype::F32, [1, 2], data.clone()).unwrap()).unwrap();
+        assert_eq!(state.tree().storages().len(), 1);
+        // A storage has one dtype, and equal bytes are no sharing.
+        state.insert("d", TensorView::new(Dtype::I32, [2], data.clone()).unwrap()).unwrap();
+        state.insert("e", view(&[1.0, 2.0])).unwrap();
+        assert_eq!((state.tree().storages().len(), state.len_bytes()), (3, 24));
+        assert_eq!(*state.tensor("model.b").unwrap().bytes().unwrap(), floats(&[1.0, 2.0]));
     }
 
     #[test]

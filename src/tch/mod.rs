@@ -1,0 +1,46 @@
+//! Training loops in `tch`: the variables of a model, the random state, and staging from GPUs.
+//!
+//! A [`VarStore`](tch::nn::VarStore) becomes a value of a [`State`](crate::State) by [`variables()`], and gets
+//! its elements back by [`restore_variables`], all or none of them. [`RandomState`] holds libtorch's generators,
+//! so that dropout after a resume is the same. Any [`Tensor`](tch::Tensor) is a
+//! [`TensorSource`](crate::tensor::TensorSource).
+//!
+//! ```
+//! use ckpt::State;
+//! use ckpt::tch::{RandomState, restore_variables, variables};
+//! use tch::nn::{self, Module};
+//!
+//! let mut store = nn::VarStore::new(tch::Device::Cpu);
+//! let layer = nn::linear(store.root() / "layer", 4, 2, Default::default());
+//! let _output = layer.forward(&tch::Tensor::ones([1, 4], tch::kind::FLOAT_CPU));
+//!
+//! let mut state = State::new();
+//! state.insert("model", variables(&store)?)?;
+//! state.insert("random", RandomState::capture()?)?;
+//! // … `ckpt::save`, and some day `ckpt::load` …
+//! let restored = restore_variables(&mut store, &state, "model", Default::default())?;
+//! assert_eq!(restored.restored, ["layer.bias", "layer.weight"]);
+//! RandomState::from_state(&state, "random")?.restore()?;
+//! # Ok::<(), ckpt::Error>(())
+//! ```
+//!
+//! # What may not happen meanwhile
+//!
+//! Tensors of the host aren't copied into a state: it has their memory. A state is a snapshot once it is saved,
+//! or staged by a background save; until then nobody may write to the tensors or resize them. A training loop that
+//! builds the state, saves it and then goes on can't get that wrong, because the optimizer runs on the same
+//! thread.
+
+pub mod arithmetic;
+mod device;
+mod ffi;
+mod kind;
+mod random;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod variables;
+
+pub use random::RandomState;
+pub use tensor::view;
+pub use variables::{restore_variables, variables};
