@@ -99,7 +99,11 @@ fn contents(code: Code) -> Option<&'static str> {
 fn keys(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::NotAMap => "save a dictionary, such as a state_dict; a bare tensor or list has no keys",
-        Code::KeyMissing | Code::KeyUnexpected | Code::DtypeMismatch | Code::ShapeMismatch => {
+        Code::KeyMissing
+        | Code::KeyUnexpected
+        | Code::DtypeMismatch
+        | Code::ShapeMismatch
+        | Code::ValueMismatch => {
             "it is a checkpoint of another model, or of another version of it: `ckpt info` lists what it has"
         }
         Code::VersionTooNew => "upgrade ckpt, or resume from a checkpoint of this version",

@@ -165,6 +165,8 @@ codes! {
     DtypeMismatch = "dtype-mismatch",
     /// A tensor has another shape than required.
     ShapeMismatch = "shape-mismatch",
+    /// A value is another one than what is restored from it can take.
+    ValueMismatch = "value-mismatch",
     /// The reference checkpoint doesn't have this tensor.
     KeyUnexpected = "key-unexpected",
     /// The checkpoint was written by a newer major version.

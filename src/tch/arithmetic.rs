@@ -25,6 +25,16 @@ pub fn add_(target: &mut Tensor, other: &Tensor, alpha: f64) -> Result<(), Error
     ffi::add(target, other, alpha)
 }
 
+/// Multiplies by a number: Python's `target.mul_(factor)`, which rounds once, where tch's `g_mul_scalar_` rounds the
+/// factor of a tensor of 16 bits too.
+///
+/// # Errors
+///
+/// The tensor's dtype has no such product.
+pub fn mul_(target: &mut Tensor, factor: f64) -> Result<(), Error> {
+    ffi::mul(target, factor)
+}
+
 /// Adds `value * one * two`: Python's `target.addcmul_(one, two, value=value)`.
 ///
 /// # Errors

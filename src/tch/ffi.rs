@@ -91,6 +91,8 @@ unsafe extern "C" {
         two: *const CTensor,
         value: f64,
     ) -> *mut c_char;
+    fn ckpt_tch_mul(target: *const CTensor, factor: f64) -> *mut c_char;
+    fn ckpt_tch_clear_gradient(tensor: *const CTensor) -> *mut c_char;
 }
 
 /// Makes an error of a text of the shim, and frees the text.
@@ -300,4 +302,16 @@ pub(super) fn addcmul(target: &mut Tensor, one: &Tensor, two: &Tensor, value: f6
 pub(super) fn addcdiv(target: &mut Tensor, one: &Tensor, two: &Tensor, value: f64) -> Result<(), Error> {
     // SAFETY: all tensors live during the call.
     checked(unsafe { ckpt_tch_addcdiv(raw(target), raw(one), raw(two), value) })
+}
+
+/// Multiplies by a number.
+pub(super) fn mul(target: &mut Tensor, factor: f64) -> Result<(), Error> {
+    // SAFETY: the tensor lives during the call.
+    checked(unsafe { ckpt_tch_mul(raw(target), factor) })
+}
+
+/// Takes the gradient off a tensor.
+pub(super) fn clear_gradient(tensor: &Tensor) -> Result<(), Error> {
+    // SAFETY: the tensor lives during the call, and its handles, `tensor` among them, stay on this thread.
+    checked(unsafe { ckpt_tch_clear_gradient(raw(tensor)) })
 }

@@ -35,12 +35,16 @@ pub mod arithmetic;
 mod device;
 mod ffi;
 mod kind;
+pub mod optimizer;
 mod random;
+mod snapshot;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod variables;
 
+pub use optimizer::{Adam, Group, Optimizer, Rule, Sgd};
 pub use random::RandomState;
+pub use snapshot::{Part, Prepared, Restoring, Snapshot};
 pub use tensor::view;
 pub use variables::{restore_variables, variables};

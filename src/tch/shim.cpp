@@ -326,4 +326,20 @@ char *ckpt_tch_addcdiv(const at::Tensor *target, const at::Tensor *one, const at
   });
 }
 
+// Multiplies by a number as Python's `tensor.mul_(number)` does. C++'s function of a scalar has the factors the
+// other way round, and rounds the number to the tensor's dtype first.
+char *ckpt_tch_mul(const at::Tensor *target, double factor) noexcept {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::Tensor number = at::scalar_tensor(factor, at::TensorOptions().dtype(at::kDouble));
+    number.unsafeGetTensorImpl()->set_wrapped_number(true);
+    target->mul_(number);
+  });
+}
+
+// Takes the gradient off a tensor, as Python's `tensor.grad = None` does: tch can only make it zeros.
+char *ckpt_tch_clear_gradient(const at::Tensor *tensor) noexcept {
+  return guarded([&] { tensor->mutable_grad() = at::Tensor(); });
+}
+
 } // extern "C"

@@ -1,5 +1,6 @@
 //! The variables of a store: into a state, and back.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use tch::Tensor;
@@ -64,24 +65,47 @@ pub fn restore_variables(
     prefix: &str,
     options: RestoreOptions,
 ) -> Result<Restored, Error> {
+    plan(store, state, prefix, options)?.apply()
+}
+
+/// What a state has for the variables of a store: it fits, and was read.
+pub(super) struct Planned<'s> {
+    fills: Vec<(String, Tensor, i32, Cow<'s, [u8]>)>,
+    report: Restored,
+}
+
+/// Finds and reads what a state has for the variables of a store, and changes nothing.
+pub(super) fn plan<'s>(
+    store: &VarStore,
+    state: &'s State<'s>,
+    prefix: &str,
+    options: RestoreOptions,
+) -> Result<Planned<'s>, Error> {
     let variables = sorted(store);
     let wanted = variables.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
     let matched = match_tensors(state, prefix, &wanted, options)?;
     let mut fills = Vec::with_capacity(variables.len());
-    for ((name, tensor), found) in variables.iter().zip(&matched.tensors) {
+    for ((name, tensor), found) in variables.into_iter().zip(&matched.tensors) {
         let Some(found) = found else { continue };
         let number = kind::number_of(found.dtype()).ok_or_else(|| {
             Error::usage(format!("variable '{name}': libtorch has no elements of dtype {}", found.dtype()))
         })?;
         fills.push((name, tensor, number, found.bytes()?));
     }
-    for (name, tensor, number, bytes) in fills {
-        let filled = ffi::fill(tensor, number, &bytes);
-        filled.map_err(|error| {
-            of_variable(name, &error).with_note("variables before it in order were changed")
-        })?;
+    Ok(Planned { fills, report: matched.report })
+}
+
+impl Planned<'_> {
+    /// Gives the variables what was read.
+    pub(super) fn apply(self) -> Result<Restored, Error> {
+        for (name, tensor, number, bytes) in self.fills {
+            let filled = ffi::fill(&tensor, number, &bytes);
+            filled.map_err(|error| {
+                of_variable(&name, &error).with_note("variables before it in order were changed")
+            })?;
+        }
+        Ok(self.report)
     }
-    Ok(matched.report)
 }
 
 fn wanted((name, tensor): &(String, Tensor)) -> Result<Wanted, Error> {

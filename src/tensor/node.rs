@@ -69,6 +69,30 @@ pub enum Node {
     Object(Box<Object>),
 }
 
+impl Node {
+    /// Returns the integer of two's complement little-endian bytes.
+    pub(crate) fn integer(bytes: &[u8]) -> Self {
+        let sign = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
+        let mut significant = bytes;
+        // The sign can be told from the byte before: the last one carries nothing.
+        while let [rest @ .., last] = significant {
+            let redundant = *last == sign && rest.last().is_none_or(|next| (next & 0x80 != 0) == (sign != 0));
+            if !redundant || (rest.is_empty() && sign != 0) {
+                break;
+            }
+            significant = rest;
+        }
+        if significant.len() > 8 {
+            return Self::BigInt(significant.into());
+        }
+        let mut wide = [sign; 8];
+        for (slot, byte) in wide.iter_mut().zip(significant) {
+            *slot = *byte;
+        }
+        Self::Int(i64::from_le_bytes(wide))
+    }
+}
+
 /// The kinds of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MapKind {

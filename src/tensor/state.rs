@@ -189,6 +189,7 @@ impl<'a> State<'a> {
             Value::None => Node::None,
             Value::Bool(value) => Node::Bool(value),
             Value::Int(value) => Node::Int(value),
+            Value::BigInt(bytes) => Node::integer(&bytes),
             Value::Float(value) => Node::Float(value),
             Value::Text(text) => Node::Text(text.into()),
             Value::Bytes(bytes) => Node::Bytes(bytes.into()),
@@ -252,7 +253,7 @@ fn check(value: &Value<'_>, depth: usize) -> Result<(), Error> {
             let mut keys = std::collections::HashSet::new();
             for (key, value) in entries {
                 let spelled = spell(key, depth + 1).ok_or_else(|| {
-                    Error::usage("a map's key is a list, a map or a tensor: Python has no hash of it")
+                    Error::usage("a map's key is a list, a map, a tensor or a number of more than 128 bits")
                 })?;
                 if !keys.insert(spelled) {
                     return Err(Error::usage(
@@ -274,8 +275,10 @@ fn spell(key: &Value<'_>, depth: usize) -> Option<String> {
         Value::None => "N".to_owned(),
         Value::Bool(value) => format!("n{}", i64::from(*value)),
         Value::Int(value) => format!("n{value}"),
-        // A float that is a whole number prints as one.
+        Value::BigInt(bytes) => format!("n{}", wide(bytes)?),
+        // A float that is a whole number prints as one, digit by digit.
         Value::Float(value) if *value == 0.0 => "n0".to_owned(),
+        Value::Float(value) if value.fract() == 0.0 => format!("n{value:.0}"),
         Value::Float(value) => format!("n{value}"),
         Value::Text(text) => format!("t{text:?}"),
         Value::Bytes(bytes) => format!("b{bytes:?}"),
@@ -285,6 +288,13 @@ fn spell(key: &Value<'_>, depth: usize) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Returns the decimal digits of an integer of up to 128 bits.
+fn wide(bytes: &[u8]) -> Option<String> {
+    let node = Node::integer(bytes);
+    let signed = node.as_i128().map(|value| value.to_string());
+    signed.or_else(|| node.as_u128().map(|value| value.to_string()))
 }
 
 #[cfg(test)]
@@ -373,6 +383,8 @@ mod tests {
             vec![1.into(), true.into()],
             vec![1.into(), 1.0.into()],
             vec![0.0.into(), (-0.0).into()],
+            vec![(1_u64 << 63).into(), 9_223_372_036_854_775_808.0.into()],
+            vec![Value::BigInt(vec![1; 18])],
             vec!["a".into(), "a".into()],
             vec![Value::List(vec![])],
             vec![Value::Tuple(vec![Value::Map(vec![])])],

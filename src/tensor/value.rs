@@ -17,6 +17,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// An integer.
     Int(i64),
+    /// An integer of any size: two's complement, little-endian, with as many bytes as one likes.
+    BigInt(Vec<u8>),
     /// A float, bit for bit.
     Float(f64),
     /// A string.
@@ -59,6 +61,26 @@ from! {
     Vec<u8> => Bytes,
 }
 
+impl From<i128> for Value<'_> {
+    fn from(value: i128) -> Self {
+        i64::try_from(value).map_or_else(|_| Self::BigInt(value.to_le_bytes().to_vec()), Self::Int)
+    }
+}
+
+impl From<u128> for Value<'_> {
+    fn from(value: u128) -> Self {
+        // One byte more, for the sign.
+        let wide = || Self::BigInt([&value.to_le_bytes()[..], &[0]].concat());
+        i64::try_from(value).map_or_else(|_| wide(), Self::Int)
+    }
+}
+
+impl From<u64> for Value<'_> {
+    fn from(value: u64) -> Self {
+        u128::from(value).into()
+    }
+}
+
 impl<'a> From<TensorView<'a>> for Value<'a> {
     fn from(tensor: TensorView<'a>) -> Self {
         Self::Tensor(tensor)
@@ -88,6 +110,32 @@ impl Node {
     /// Returns the integer that this is; `None` for anything else, a truth value included.
     pub fn as_i64(&self) -> Option<i64> {
         if let Self::Int(value) = self { Some(*value) } else { None }
+    }
+
+    /// Returns the integer that this is; `None` for anything else, and for one that doesn't fit.
+    pub fn as_i128(&self) -> Option<i128> {
+        match self {
+            Self::Int(value) => Some((*value).into()),
+            Self::BigInt(bytes) => {
+                let sign = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
+                let mut wide = [sign; 16];
+                wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                Some(i128::from_le_bytes(wide))
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`Node::as_i128`], for integers that aren't negative.
+    pub fn as_u128(&self) -> Option<u128> {
+        match self {
+            // The seventeenth byte is the sign, and no more.
+            Self::BigInt(bytes) if bytes.len() == 17 => {
+                let (sign, wide) = bytes.split_last()?;
+                Some(u128::from_le_bytes(wide.try_into().ok()?)).filter(|_| *sign == 0)
+            }
+            _ => u128::try_from(self.as_i128()?).ok(),
+        }
     }
 
     /// Returns the float that this is; `None` for anything else: an integer is none.

@@ -113,7 +113,7 @@ impl Tree {
 
     /// How many visits a walk may make: some for each place where a value stands. A value that stands
     /// in many places (`None`, `True`, a string) is one node, and no expansion.
-    fn visits(&self) -> usize {
+    pub(super) fn visits(&self) -> usize {
         let places = (0..self.len()).map(|index| NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
         let places = places.fold(0_usize, |sum, id| sum.saturating_add(1 + self.width(id)));
         FREE_VISITS.saturating_add(places.saturating_mul(VISITS_PER_PLACE))

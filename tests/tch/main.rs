@@ -3,6 +3,12 @@
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod optimizers;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod snapshot;

@@ -6,28 +6,6 @@ use crate::tensor::Node;
 /// Longer numbers are refused, as Python refuses them: converting takes time by the square.
 const MAX_DIGITS: usize = 4_300;
 
-/// Returns the integer of two's complement little-endian bytes.
-pub(super) fn integer(bytes: &[u8]) -> Node {
-    let sign = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
-    let mut significant = bytes;
-    // The sign can be told from the byte before: the last one carries nothing.
-    while let [rest @ .., last] = significant {
-        let redundant = *last == sign && rest.last().is_none_or(|next| (next & 0x80 != 0) == (sign != 0));
-        if !redundant || (rest.is_empty() && sign != 0) {
-            break;
-        }
-        significant = rest;
-    }
-    if significant.len() > 8 {
-        return Node::BigInt(significant.into());
-    }
-    let mut wide = [sign; 8];
-    for (slot, byte) in wide.iter_mut().zip(significant) {
-        *slot = *byte;
-    }
-    Node::Int(i64::from_le_bytes(wide))
-}
-
 /// Parses a decimal integer of any length, with or without Python 2's `L`.
 pub(super) fn decimal(text: &str) -> Step<Node> {
     let text = text.trim_ascii();
@@ -58,7 +36,7 @@ pub(super) fn decimal(text: &str) -> Step<Node> {
     if negative {
         negate(&mut bytes);
     }
-    Ok(integer(&bytes))
+    Ok(Node::integer(&bytes))
 }
 
 /// So many digits fit a limb: they are taken in at once.
@@ -215,26 +193,26 @@ mod tests {
 
     #[test]
     fn integers_of_every_width() {
-        assert_eq!(integer(&[]), Node::Int(0));
-        assert_eq!(integer(&[0xff]), Node::Int(-1));
-        assert_eq!(integer(&[0xff, 0x00]), Node::Int(255));
-        assert_eq!(integer(&[0x00, 0xff]), Node::Int(-256));
-        assert_eq!(integer(&[0x80, 0xff, 0xff]), Node::Int(-128));
-        assert_eq!(integer(&[0, 0, 0, 0, 0, 0, 0, 0x80]), Node::Int(i64::MIN));
+        assert_eq!(Node::integer(&[]), Node::Int(0));
+        assert_eq!(Node::integer(&[0xff]), Node::Int(-1));
+        assert_eq!(Node::integer(&[0xff, 0x00]), Node::Int(255));
+        assert_eq!(Node::integer(&[0x00, 0xff]), Node::Int(-256));
+        assert_eq!(Node::integer(&[0x80, 0xff, 0xff]), Node::Int(-128));
+        assert_eq!(Node::integer(&[0, 0, 0, 0, 0, 0, 0, 0x80]), Node::Int(i64::MIN));
         assert_eq!(
-            integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]),
+            Node::integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]),
             Node::BigInt([0, 0, 0, 0, 0, 0, 0, 0x80, 0].into())
         );
-        assert_eq!(integer(&[7, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Node::Int(7));
+        assert_eq!(Node::integer(&[7, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Node::Int(7));
     }
 
     #[test]
     fn decimals_agree_with_binary() {
         assert_eq!(decimal("-256L").unwrap(), Node::Int(-256));
-        assert_eq!(decimal("9223372036854775808").unwrap(), integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]));
+        assert_eq!(decimal("9223372036854775808").unwrap(), Node::integer(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]));
         assert_eq!(
             decimal("-9223372036854775809").unwrap(),
-            integer(&[0xff, 255, 255, 255, 255, 255, 255, 0x7f, 0xff])
+            Node::integer(&[0xff, 255, 255, 255, 255, 255, 255, 0x7f, 0xff])
         );
         assert!(decimal("12a").is_err());
         assert!(decimal("-").is_err());

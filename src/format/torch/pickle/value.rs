@@ -54,7 +54,7 @@ impl Machine<'_> {
         let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
         let bytes = self.take(length, "a value shorter than its length says")?;
         Ok(match opcode {
-            Opcode::Long1 | Opcode::Long4 => scalar::integer(bytes),
+            Opcode::Long1 | Opcode::Long4 => Node::integer(bytes),
             Opcode::BinUnicode | Opcode::ShortBinUnicode | Opcode::BinUnicode8 => scalar::utf8(bytes)?,
             Opcode::ShortBinString | Opcode::BinString => self.old_string(bytes),
             Opcode::ByteArray8 => Node::ByteArray(bytes.into()),
