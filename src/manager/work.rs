@@ -37,7 +37,7 @@ impl Work {
             saver,
             retention,
             semantic: Mutex::new(semantic),
-            triggers: Mutex::new(Triggers::new(triggers)?),
+            triggers: Mutex::new(Triggers::new(&triggers)?),
             open: Mutex::default(),
         })
     }
@@ -86,7 +86,9 @@ impl Work {
             self.retain();
         } else {
             self.triggers().skipped(id.step);
-            named.iter().for_each(|named| self.keeper.give_back(named));
+            if let Some(named) = named {
+                self.keeper.give_back(&named);
+            }
         }
     }
 
