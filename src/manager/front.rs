@@ -147,7 +147,6 @@ impl Manager {
     /// # Errors
     ///
     /// What was under way failed.
-    #[expect(clippy::unnecessary_wraps, reason = "saves that are under way will be waited for here")]
     pub fn finish(self) -> Result<(), Error> {
         drop(self.keeper);
         Ok(())

@@ -46,9 +46,8 @@ fn judge(listed: Listed, options: &VerifyOptions) -> Surveyed {
     let finding = listed.finding.clone().or_else(|| failure(&listed, options));
     let standing = match &finding {
         Some(finding) if finding.verdict == Verdict::Corrupted => CheckpointStanding::Bad,
-        Some(_) => CheckpointStanding::Unverified,
         None if is_proven(&listed, options) => CheckpointStanding::Good,
-        None => CheckpointStanding::Unverified,
+        _ => CheckpointStanding::Unverified,
     };
     let Listed { id, path, bytes, manifest, pinned, .. } = listed;
     let (created, parent, metrics) = match manifest {

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ckpt::record::{
-    CONVERT_SCHEMA, COPY_SCHEMA, CheckpointStanding, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, Goal, INFO_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA, PruneAction,
-    REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
+    CONVERT_SCHEMA, COPY_SCHEMA, CheckpointStanding, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, Goal,
+    INFO_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA, PruneAction, REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA,
+    SEAL_SCHEMA, ScrubEnd, SealOutcome,
 };
 use ckpt::{Code, Integrity, Level, Verdict};
 

@@ -33,6 +33,8 @@ mod load;
 #[cfg(test)]
 mod managed;
 #[cfg(test)]
+mod manager;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 #[cfg(feature = "cli")]

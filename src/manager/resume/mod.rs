@@ -1,7 +1,7 @@
 //! From which checkpoint the work goes on.
 //!
-//! `find` is what is asked for; `walk` goes back from the newest, `attempt` verifies one while it is loaded, `together` has the processes of a
-//! job agree on one.
+//! `find` is what is asked for; `walk` goes back from the newest, `attempt` verifies one while it is loaded,
+//! `together` has the processes of a job agree on one.
 
 mod attempt;
 mod find;

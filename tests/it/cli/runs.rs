@@ -64,7 +64,21 @@ fn a_list_says_what_is_known_of_each() {
     fs::remove_file(place.at("runs/a/main/step-0000002000/manifest.json")).unwrap();
     place.write("runs/a/main/.ckpt-00112233445566aa.tmp/state.safetensors", b"half");
     assert_eq!(place.run(&["pin", "runs/a", THREE[0], "table 2"]).code, Some(0));
-    insta::assert_snapshot!(shown(&place, &place.run(&["list", "runs/a"])), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&["list", "runs/a"])), @"
+    exit 0
+    --- stdout
+    CHECKPOINT              AGE        SIZE  STANDING    METRICS   PINNED
+    step-0000001000       <1min     4.9 KiB  good        loss=1    table 2
+    step-0000001500       <1min     4.9 KiB  good        loss=1.5
+    step-0000002000           ?         0 B  bad
+        corrupted: artifact-missing: it has no manifest, so it isn't whole: a part of it was removed, or only a part was copied, file manifest.json
+        hint: copy or download the missing file again, or resume from an earlier checkpoint
+    step-0000001200-g1    <1min     4.9 KiB  unverified  loss=1.2
+    in-flight: runs/a/main/.ckpt-00112233445566aa.tmp (being saved, or left by a killed process: the next save removes it)
+
+    4 checkpoints, 14.9 KiB: 2 good, 1 unverified, 1 bad, 1 in-flight
+    --- stderr
+    ");
     let run = place.run(&["list", "runs/a", "--level", "load"]);
     assert!(run.stdout.ends_with(": 2 good, 2 bad, 1 in-flight\n"), "{run:?}");
 }
@@ -85,7 +99,13 @@ fn the_latest_is_the_newest_that_passes() {
     let run = latest(&[]);
     assert_eq!((run.code, run.stdout, run.stderr), (Some(0), path(THREE[2]), String::new()));
     damage(&place, THREE[2]);
-    insta::assert_snapshot!(shown(&place, &latest(&[])), @"");
+    insta::assert_snapshot!(shown(&place, &latest(&[])), @"
+    exit 0
+    --- stdout
+    runs/a/main/step-0000001500
+    --- stderr
+    skipped: step-0000002000: corrupted: checksum-mismatch: within these 1000 bytes, at least one isn't what was saved, tensor w, offset 4096
+    ");
     let run = latest(&["--quiet"]);
     assert_eq!((run.code, run.stdout, run.stderr), (Some(0), path(THREE[1]), String::new()));
     // Never finished: its manifest is missing.
@@ -103,7 +123,13 @@ fn what_is_sound_and_of_no_use_is_passed_over_only_by_force() {
     let place = saved(&THREE);
     let later = br#"{"layout":2,"id":"step-0000002000"}"#;
     place.write("runs/a/main/step-0000002000/manifest.json", later);
-    insta::assert_snapshot!(shown(&place, &place.run(&["latest", "runs/a"])), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&["latest", "runs/a"])), @"
+    exit 1
+    --- stdout
+    --- stderr
+    error: runs/a/main/step-0000002000: incompatible: the manifest has layout 2, and this version of ckpt knows 1: upgrade ckpt to read it (level size, file manifest.json); the next good one is step-0000001500: a forced resume goes on from there
+    hint: make it usable here, or go on to an older one with --force
+    ");
     let run = place.run(&["latest", "runs/a", "--force", "-q"]);
     assert!(run.code == Some(0) && run.stdout.ends_with("step-0000001500\n"), "{run:?}");
     let run = place.run(&["list", "runs/a"]);
@@ -141,9 +167,31 @@ fn a_plan_is_shown_first_and_then_done() {
     place.run(&["pin", "runs/a", names_of[2]]);
     let args = ["prune", "runs/a", "--keep-every", "1000", "--keep-best", "loss:min:2", "--keep-last", "1"];
     let level = ["--level", "load", "--remove-damaged"];
-    insta::assert_snapshot!(shown(&place, &place.run(&[&args[..], &level].concat())), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&[&args[..], &level].concat())), @"
+    exit 0
+    --- stdout
+    keep    step-0000001000        4.9 KiB  good        the first from step 1000 on, of every 1000 steps; number 1 of the best 2 by loss, min: 1
+    remove  step-0000001100        4.9 KiB  bad         damaged, and a newer one is good
+    keep    step-0000001200        4.9 KiB  good        number 2 of the best 2 by loss, min: 1.2; pinned
+    remove  step-0000001300        4.9 KiB  good        no rule keeps it
+    keep    step-0000001250-g1     4.9 KiB  good        number 1 of the last 1; the first from step 1000 on, of every 1000 steps; the newest that is known to be good
+
+    would remove 2 checkpoints of 5, 9.9 KiB: --apply does it
+    --- stderr
+    ");
     assert_eq!(names(&place), names_of);
-    insta::assert_snapshot!(shown(&place, &place.run(&[&args[..], &level, &["--apply"]].concat())), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&[&args[..], &level, &["--apply"]].concat())), @"
+    exit 0
+    --- stdout
+    keep    step-0000001000        4.9 KiB  good        the first from step 1000 on, of every 1000 steps; number 1 of the best 2 by loss, min: 1
+    remove  step-0000001100        4.9 KiB  bad         damaged, and a newer one is good
+    keep    step-0000001200        4.9 KiB  good        number 2 of the best 2 by loss, min: 1.2; pinned
+    remove  step-0000001300        4.9 KiB  good        no rule keeps it
+    keep    step-0000001250-g1     4.9 KiB  good        number 1 of the last 1; the first from step 1000 on, of every 1000 steps; the newest that is known to be good
+
+    removed 2 checkpoints of 5, 9.9 KiB
+    --- stderr
+    ");
     assert_eq!(names(&place), [names_of[0], names_of[2], names_of[4]]);
     let again = place.run(&[&args[..], &level, &["--apply"]].concat());
     assert!(again.stdout.ends_with("\nnothing to remove of 3 checkpoints\n"), "{again:?}");

@@ -11,6 +11,7 @@ mod file;
 mod image;
 mod journal;
 mod judge;
+mod managed;
 mod names;
 mod power;
 mod protocol;
