@@ -1,11 +1,12 @@
 //! With the feature `tch`, compiles the shim for what libtorch has only in C++ (`src/tch/shim.cpp`); nothing
 //! otherwise.
 
-fn main() -> Result<(), String> {
+fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "tch")]
-    tch::compile()?;
-    Ok(())
+    if let Err(why) = tch::compile() {
+        println!("cargo::error={why}");
+    }
 }
 
 #[cfg(feature = "tch")]

@@ -39,6 +39,12 @@ pub mod format;
 #[cfg(feature = "tch")]
 pub mod tch;
 
+#[cfg(feature = "candle")]
+pub mod candle;
+
+#[cfg(feature = "burn")]
+pub mod burn;
+
 pub mod validate;
 
 pub mod save;

@@ -1,4 +1,4 @@
-//! The Rust half of the comparison: `verify.py` and `save.py` start it once and ask it for one timing at a time.
+//! The Rust half of the comparison: `verify.py`, `save.py` and `async.py` start it once and ask it for one timing at a time.
 //!
 //! A line of standard input is `{"task": "verify-load", "path": "model.pt", "threads": 2}`, and its
 //! answer is `{"seconds": 0.05, "bytes": 1073755583, "said": "valid"}`. One process, so that what is
@@ -15,6 +15,7 @@ use ckpt::io::{FileSource, ReadAt as _, ScanOptions, ScanSource as _};
 use ckpt::{Level, VerifyOptions, verify};
 use serde::{Deserialize, Serialize};
 
+mod background;
 #[cfg(target_os = "linux")]
 mod limits;
 mod saves;
@@ -46,6 +47,11 @@ struct Request {
     /// Whether what was saved is verified.
     #[serde(default)]
     validate: bool,
+    /// How many threads copy the state of a save in the background. Default: as many as there are cores.
+    copiers: Option<usize>,
+    /// How many threads the loop has that a save in the background is to leave alone.
+    #[serde(default)]
+    workers: usize,
 }
 
 /// The tasks that can be timed.
@@ -78,6 +84,14 @@ enum Task {
     WriteDirect,
     /// The limit: memory is copied.
     Copy,
+    /// A save in the background: how long the call takes, and how long it takes until the file is durable.
+    Submit,
+    /// The limit of that call: the state is copied to memory that was touched before.
+    CopyState,
+    /// How long a step of a fixed loop takes while nothing is saved.
+    StepAlone,
+    /// The same, while the state is being saved.
+    StepSaving,
 }
 
 /// What is computed on the way.
@@ -100,6 +114,15 @@ struct Answer {
     seconds: f64,
     bytes: u64,
     said: String,
+    /// From the call until the file was durable, where that is another time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durable: Option<f64>,
+}
+
+impl Answer {
+    fn new(seconds: f64, bytes: u64, said: impl Into<String>) -> Self {
+        Self { seconds, bytes, said: said.into(), durable: None }
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -119,6 +142,10 @@ fn run(request: &Request) -> Result<Answer, Box<dyn Error>> {
         Task::Save => saves::time_save(request),
         Task::Peak => saves::peak(request),
         Task::Load => saves::time_load(path, *threads),
+        Task::Submit => background::time_submit(request),
+        Task::CopyState => background::time_copy(request),
+        Task::StepAlone => background::time_step(request, false),
+        Task::StepSaving => background::time_step(request, true),
         _ => time_limit(request),
     }
 }
@@ -129,7 +156,7 @@ fn time_verify(path: &Path, level: Level, threads: usize) -> Answer {
     let start = Instant::now();
     let report = verify(path, &options);
     let seconds = start.elapsed().as_secs_f64();
-    Answer { seconds, bytes: report.bytes, said: report.verdict.to_string() }
+    Answer::new(seconds, report.bytes, report.verdict.to_string())
 }
 
 fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
@@ -139,7 +166,7 @@ fn time_scan(path: &Path, threads: usize) -> io::Result<Answer> {
     let sums = source.checksum(&[whole], &ScanOptions::default().with_threads(threads))?;
     let seconds = start.elapsed().as_secs_f64();
     let said = sums.first().map(|sum| format!("{:08x}", sum.value())).unwrap_or_default();
-    Ok(Answer { seconds, bytes: source.len(), said })
+    Ok(Answer::new(seconds, source.len(), said))
 }
 
 #[cfg(target_os = "linux")]
@@ -160,7 +187,7 @@ fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
         Task::Copy => (limits::copy(*threads, wanted)?, wanted),
         _ => limits::crc_of_memory(path, *threads)?,
     };
-    Ok(Answer { seconds, bytes, said: String::new() })
+    Ok(Answer::new(seconds, bytes, ""))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -16,7 +16,7 @@ use super::{Answer, Request, states};
 static STATES: Mutex<Option<HashMap<String, State<'static>>>> = Mutex::new(None);
 
 /// Runs `work` on the state of a name, which is made at the first time.
-fn with_state<T>(
+pub(super) fn with_state<T>(
     name: &str,
     work: impl FnOnce(&State<'_>) -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
@@ -28,7 +28,7 @@ fn with_state<T>(
     work(states.get(name).ok_or("no state")?)
 }
 
-fn options(request: &Request) -> SaveOptions {
+pub(super) fn options(request: &Request) -> SaveOptions {
     let algorithm = Algorithm::from_name(&request.algorithm).unwrap_or_default();
     let options = SaveOptions::default().with_algorithm(algorithm).with_threads(request.threads);
     if request.validate { options } else { options.without_validation() }
@@ -40,7 +40,7 @@ pub(super) fn time_save(request: &Request) -> Result<Answer, Box<dyn Error>> {
         let start = Instant::now();
         let saved = save(&request.path, state, &options(request))?;
         let seconds = start.elapsed().as_secs_f64();
-        Ok(Answer { seconds, bytes: saved.bytes, said: saved.proof.id() })
+        Ok(Answer::new(seconds, saved.bytes, saved.proof.id()))
     })
 }
 
@@ -56,7 +56,7 @@ pub(super) fn peak(request: &Request) -> Result<Answer, Box<dyn Error>> {
         let start = Instant::now();
         save(&request.path, state, &options(request))?;
         let seconds = start.elapsed().as_secs_f64();
-        Ok(Answer { seconds, bytes: memory("VmHWM:")?.saturating_sub(before), said: String::new() })
+        Ok(Answer::new(seconds, memory("VmHWM:")?.saturating_sub(before), ""))
     })
 }
 
@@ -75,5 +75,5 @@ pub(super) fn time_load(path: &Path, threads: usize) -> Result<Answer, Box<dyn E
     let state = load(path, &options)?;
     let seconds = start.elapsed().as_secs_f64();
     let said = format!("{} tensors", state.tensors()?.len());
-    Ok(Answer { seconds, bytes: fs::metadata(path)?.len(), said })
+    Ok(Answer::new(seconds, fs::metadata(path)?.len(), said))
 }

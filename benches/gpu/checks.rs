@@ -11,12 +11,14 @@ use crate::{Options, model};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+type Check = fn(&Options) -> Result<()>;
+
 /// How many threads copy what is on the host.
 const COPIERS: usize = 4;
 
 /// Runs all, and prints what came of each. Returns whether all are right.
 pub(crate) fn run(options: &Options) -> bool {
-    let checks: [(&str, fn(&Options) -> Result<()>); 6] = [
+    let checks: [(&str, Check); 6] = [
         ("every kind, and strides", kinds_and_strides),
         ("a large state, restored to the device", large_state),
         ("weights changed while a staged state is saved", changed_meanwhile),

@@ -3,6 +3,7 @@
 //! `benches/gpu/README.md` says how to build it for the PyTorch of another machine, and how to run it there.
 
 #![expect(clippy::print_stdout, reason = "the table goes there")]
+#![expect(clippy::disallowed_methods, reason = "it removes the files that it wrote")]
 
 use std::error::Error;
 use std::path::PathBuf;

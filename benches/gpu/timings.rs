@@ -83,11 +83,8 @@ fn measure(
         save(&path, &staged, &if verify { options } else { options.without_validation() })?;
         let elapsed = start.elapsed();
         times.held.push(held);
-        if verify {
-            times.verified.push(elapsed)
-        } else {
-            times.durable.push(elapsed)
-        }
+        let times = if verify { &mut times.verified } else { &mut times.durable };
+        times.push(elapsed);
         std::fs::remove_file(&path)?;
     }
     let (elapsed, is_direct) =

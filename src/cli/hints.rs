@@ -161,6 +161,12 @@ pub(super) const BROKEN_SEAL: &str =
 /// What to do where a directory holds no run.
 pub(super) const NO_RUN: &str = "name the directory that the training saves to: the one that holds ckpt.json";
 
+/// What to do where no checkpoint of a run passes.
+pub(super) const NONE_PASSES: &str = "`ckpt list --level load` says what is wrong with each";
+
+/// What to do where a checkpoint can't be used, and nothing says that it is damaged.
+pub(super) const STOPPED: &str = "make it usable here, or go on to an older one with --force";
+
 /// What to do where nobody knows whether checkpoints are good.
 pub(super) const UNVERIFIED: &str = "`--level load` reads them through, and then it is known";
 

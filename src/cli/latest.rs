@@ -4,11 +4,9 @@ use std::io::{self, Write};
 
 use super::args::LatestArgs;
 use super::exit::{Outcome, Stop};
-use super::text::visible_path;
 use super::{hints, managed, talk};
-use crate::manager::judge;
-use crate::record::{CheckpointStanding, Surveyed};
-use crate::validate::VerifyOptions;
+use crate::error::{Error, ErrorKind};
+use crate::manager::{Latest, ResumeOptions, Run, latest};
 
 /// Prints the path of the newest checkpoint that passes.
 pub(super) fn run(args: &LatestArgs) -> Result<Outcome, Stop> {
@@ -16,60 +14,54 @@ pub(super) fn run(args: &LatestArgs) -> Result<Outcome, Stop> {
         Ok(run) => run,
         Err(outcome) => return Ok(outcome),
     };
-    let (options, mut listed) = (args.check.options(), run.list()?);
-    if listed.is_empty() {
-        talk("error", "no checkpoint was saved in this run yet");
-        return Ok(Outcome::Directory);
-    }
-    while let Some(newest) = listed.pop() {
-        let checkpoint = judge(newest, &options);
-        let Some(finding) = &checkpoint.finding else {
-            return print(&checkpoint);
-        };
-        let is_damaged = checkpoint.standing == CheckpointStanding::Bad;
-        if !is_damaged && !args.force {
-            talk("error", &format!("{} is the newest that isn't damaged, and can't be used", checkpoint.id));
-            say_why(&checkpoint);
-            let before = listed.into_iter().rev().map(|before| judge(before, &options));
-            return Ok(stopped(before, &options));
+    match latest(&run, &options(args)) {
+        Ok(Some(latest)) => {
+            if !args.quiet {
+                say_skipped(&latest);
+            }
+            print(&latest)?;
+            Ok(Outcome::Done)
         }
-        if !args.quiet {
-            talk("skipped", &format!("{}: {}", checkpoint.id, finding.verdict));
-            say_why(&checkpoint);
+        Ok(None) => {
+            talk("error", "nothing was saved in this run yet");
+            Ok(Outcome::Directory)
         }
+        Err(error) if is_of_checkpoint(&error, &run) => {
+            talk("error", &error.to_string());
+            let is_damage = error.kind() == ErrorKind::Corrupted;
+            talk("hint", if is_damage { hints::NONE_PASSES } else { hints::STOPPED });
+            Ok(Outcome::NotValid)
+        }
+        Err(error) => Err(error.into()),
     }
-    talk("error", &format!("no checkpoint of this run passes at the level {}", options.level));
-    talk("hint", hints::NOTHING_LEFT);
-    Ok(Outcome::NotValid)
+}
+
+/// Turns the arguments into options.
+fn options(args: &LatestArgs) -> ResumeOptions {
+    let mut options = ResumeOptions::default();
+    options.level = args.level.unwrap_or(options.level);
+    options.force = args.force;
+    options.load.allowed_globals.clone_from(&args.allow_global);
+    options
+}
+
+/// Returns whether an error is about one of the checkpoints, and not about the run.
+fn is_of_checkpoint(error: &Error, run: &Run) -> bool {
+    error.path().is_some_and(|path| path != run.branch() && path.starts_with(run.branch()))
 }
 
 /// Prints the path, as it is: it is made for scripts.
-fn print(checkpoint: &Surveyed) -> Result<Outcome, Stop> {
+fn print(latest: &Latest) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(checkpoint.path.as_os_str().as_encoded_bytes())?;
-    writeln!(out)?;
-    Ok(Outcome::Done)
+    out.write_all(latest.path.as_os_str().as_encoded_bytes())?;
+    writeln!(out)
 }
 
-/// Says what was found against a checkpoint.
-fn say_why(checkpoint: &Surveyed) {
-    if let Some(finding) = &checkpoint.finding {
-        talk("reason", &format!("{}: {}{}", finding.code, finding.message, finding.at));
+/// Says what was passed over, and why.
+fn say_skipped(latest: &Latest) {
+    for skipped in &latest.skipped {
+        let finding = &skipped.finding;
+        let why = format!("{}: {}{}", finding.code, finding.message, finding.at);
+        talk("skipped", &format!("{}: {}: {why}", skipped.id, finding.verdict));
     }
-}
-
-/// Says which one would be next, and that nobody goes on to it unasked.
-fn stopped(mut before: impl Iterator<Item = Surveyed>, options: &VerifyOptions) -> Outcome {
-    match before.find(|checkpoint| checkpoint.finding.is_none()) {
-        Some(next) => {
-            let path = visible_path(&next.path);
-            let message = format!(
-                "the next that passes at the level {} is {path}: --force goes on to it",
-                options.level
-            );
-            talk("hint", &message);
-        }
-        None => talk("hint", "none before it passes"),
-    }
-    Outcome::NotValid
 }

@@ -106,8 +106,11 @@ fn table(
         finding(out, checkpoint)?;
     }
     for path in in_flight {
-        let standing = CheckpointStanding::InFlight;
-        writeln!(out, "{standing}: {}", visible_path(path))?;
+        let (standing, path) = (CheckpointStanding::InFlight, visible_path(path));
+        writeln!(
+            out,
+            "{standing}: {path} (being saved, or left by a killed process: the next save removes it)"
+        )?;
     }
     counts(out, checkpoints, in_flight)
 }

@@ -23,6 +23,14 @@ pub struct Committed {
     pub elapsed: Duration,
 }
 
+impl Committed {
+    /// Says that a checkpoint was saved there, at the first attempt and with nothing odd about it.
+    pub fn new(id: CheckpointId, path: impl Into<PathBuf>, state: Saved) -> Self {
+        let elapsed = state.elapsed;
+        Self { id, path: path.into(), state, notices: Vec::new(), retries: 0, elapsed }
+    }
+}
+
 /// Something odd about a checkpoint that is otherwise fine: the sign of a mistake in the training loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,14 +1,16 @@
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::keeper::Keeper;
+use super::background::{Job, Outcome, Saver, SaverOptions, Ticket, attempt};
 use super::resume::{latest, resume, resume_together};
-use super::{
-    Committed, Event, Exchange, Latest, ManagerOptions, Reporter, ResumeOptions, Resumed, Run, SaveRequest,
-};
+use super::retention::{Plan, Policy};
+use super::triggers::{Deadline, Due, Why};
+use super::work::Work;
+use super::{Committed, Event, Exchange, Latest, ManagerOptions, ResumeOptions, Resumed, Run, SaveRequest};
 use crate::Error;
 use crate::io::commit::{Disk, LocalDisk};
-use crate::record::{Level, Listed};
+use crate::record::{CheckpointId, Level, Listed};
 use crate::tensor::State;
 
 /// The checkpoints of a training loop: saves them, and says from which the work goes on.
@@ -17,23 +19,28 @@ use crate::tensor::State;
 /// # let directory = tempfile::tempdir()?;
 /// # let place = directory.path().join("run");
 /// use ckpt::State;
+/// use ckpt::manager::retention::Policy;
+/// use ckpt::manager::triggers::TriggerOptions;
 /// use ckpt::manager::{Manager, ManagerOptions, SaveRequest};
 ///
-/// let manager = Manager::open(&place, ManagerOptions::default())?;
+/// let options = ManagerOptions::default()
+///     .with_triggers(TriggerOptions::default().every_steps(100))
+///     .with_retention(Policy::default().keep_last(2));
+/// let manager = Manager::open(&place, options)?;
 /// let mut step = 0;
 /// if let Some(resumed) = manager.resume()? {
 ///     step = resumed.step(); // and what else is in `resumed.state`
 /// }
 /// while step < 300 {
 ///     step += 1; // train
-///     if step % 100 == 0 {
+///     if manager.should_save(step).is_some() {
 ///         let mut state = State::new();
 ///         state.insert("step", i64::try_from(step)?)?;
-///         manager.save(SaveRequest::at(step).with_metric("loss", 1.0 / step as f64), &state)?;
+///         manager.save_async(SaveRequest::at(step).with_metric("loss", 1.0 / step as f64), &state)?;
 ///     }
 /// }
-/// assert_eq!(manager.list()?.len(), 3);
-/// manager.finish()?;
+/// manager.finish()?; // waits, and tells what failed
+/// assert_eq!(Manager::open(&place, ManagerOptions::default())?.list()?.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -41,16 +48,17 @@ use crate::tensor::State;
 /// those of other ranks, open the same run at the same time.
 #[derive(Debug)]
 pub struct Manager {
-    keeper: Arc<Keeper>,
-    reporter: Reporting,
+    // Dropped first: its thread is at work.
+    saver: Mutex<Option<Arc<Saver>>>,
+    work: Arc<Work>,
 }
 
 impl Manager {
-    /// Opens a run. Its directory is made by the first save.
+    /// Opens a run. Its directory is made by the first save. From now on, the signals of the triggers are listened to.
     ///
     /// # Errors
     ///
-    /// As [`Run::open`].
+    /// As [`Run::open`]; or an option makes no sense.
     pub fn open(directory: &Path, options: ManagerOptions) -> Result<Self, Error> {
         Self::on(Arc::new(LocalDisk), directory, options)
     }
@@ -60,35 +68,101 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`Run::open`].
+    /// As [`Manager::open`].
     pub fn on(disk: Arc<dyn Disk>, directory: &Path, options: ManagerOptions) -> Result<Self, Error> {
-        let run = Run::on(disk, directory)?;
-        let ManagerOptions { commit, reporter } = options;
-        Ok(Self { keeper: Arc::new(Keeper::new(run, commit)), reporter: Reporting(reporter) })
+        let work = Work::new(Run::on(disk, directory)?, options)?;
+        Ok(Self { saver: Mutex::default(), work: Arc::new(work) })
     }
 
     /// Returns the run.
     pub fn run(&self) -> &Run {
-        self.keeper.run()
+        self.work.keeper.run()
     }
 
     /// Saves a checkpoint, and returns when it is durable. `request` is the step, or a [`SaveRequest`].
     ///
-    /// A step that isn't after the newest checkpoint, or doesn't go on from it, begins a new generation, which
-    /// [`Committed::notices`] say: nothing is ever overwritten.
+    /// What is under way in the background is waited for. A failure that may pass is tried again, as the options of
+    /// the saver say. A step that isn't after the newest checkpoint, or doesn't go on from it, begins a new generation,
+    /// which [`Committed::notices`] say: nothing is ever overwritten.
     ///
     /// # Errors
     ///
-    /// Another writer has the run, or as [`commit`](super::commit()). What was there before is as it was.
+    /// Another writer has the run, an earlier save in the background failed (and the options say to stop then), or as
+    /// [`commit`](super::commit()). What was there before is as it was.
     pub fn save(&self, request: impl Into<SaveRequest>, state: &State<'_>) -> Result<Committed, Error> {
+        let (request, since) = (request.into(), Instant::now());
+        self.settle()?;
+        let id = self.work.begin(request.step)?;
+        let result = attempt(&self.work.saver, id, since, |_| self.work.commit(id, since, &request, state));
+        self.work.saver.tell(&match &result {
+            Ok(committed) => Event::Saved(committed),
+            Err(error) => Event::Failed { id, error },
+        });
+        self.work.end(id, result.is_ok());
+        result
+    }
+
+    /// Saves a checkpoint in the background: copies the state, and returns. What happens to the original afterwards
+    /// doesn't matter.
+    ///
+    /// While another save is in flight, the options of the saver say what becomes of this one.
+    ///
+    /// # Errors
+    ///
+    /// Another writer has the run, the state can't be copied, or an earlier save failed (and the options say to stop
+    /// then). That this one fails, its ticket says, and [`Manager::finish`].
+    pub fn save_async(&self, request: impl Into<SaveRequest>, state: &State<'_>) -> Result<Ticket, Error> {
         let request = request.into();
-        let named = self.keeper.name(request.step)?;
-        let committed = self.keeper.commit(&named, &request, state);
-        match &committed {
-            Ok(committed) => self.reporter.report(&Event::Saved(committed)),
-            Err(error) => self.reporter.report(&Event::Failed { id: named.id, error }),
+        let saver = self.saver()?;
+        let id = self.work.begin(request.step)?;
+        let submitted = saver.submit(id, request, state);
+        let is_out = match &submitted {
+            Ok(ticket) => ticket.is_done() && matches!(ticket.wait(), Ok(Outcome::Skipped)),
+            Err(_) => true,
+        };
+        if is_out {
+            self.work.end(id, false);
         }
-        committed
+        submitted
+    }
+
+    /// Allocates the memory that a state of this size is copied to, so that the first save in the background holds
+    /// the loop no longer than the next.
+    ///
+    /// # Errors
+    ///
+    /// There isn't enough memory.
+    pub fn prepare(&self, state: &State<'_>) -> Result<(), Error> {
+        self.saver()?.prepare(state)
+    }
+
+    /// Returns whether a save is due after this step, and whether it is the last one. To be asked once per step. What
+    /// is saved, or fails, the manager takes note of by itself; a save that is due and not made is due again only
+    /// when [`Manager::skip`] was called.
+    ///
+    /// The last save is best made with [`Manager::save`]: it waits for what is in flight, and is durable when it returns.
+    pub fn should_save(&self, step: u64) -> Option<Due> {
+        self.work.triggers().should_save(step)
+    }
+
+    /// Says that what was due at this step won't be saved.
+    pub fn skip(&self, step: u64) {
+        self.work.triggers().skipped(step);
+    }
+
+    /// Returns what has asked for the end of the job, if anything has.
+    pub fn ending(&self) -> Option<Why> {
+        self.work.triggers().ending()
+    }
+
+    /// Says when the job ends, in place of what the options said.
+    pub fn end_by(&self, deadline: Deadline) {
+        self.work.triggers().end_by(deadline);
+    }
+
+    /// Returns how long there is until the deadline; none where there is none.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.work.triggers().time_left()
     }
 
     /// Returns the newest checkpoint that is proven good, loaded; `None` where nothing was saved yet.
@@ -102,12 +176,13 @@ impl Manager {
         self.resume_with(&ResumeOptions::default())
     }
 
-    /// As [`Manager::resume`], in another way.
+    /// As [`Manager::resume`], in another way. What is under way in the background is waited for.
     ///
     /// # Errors
     ///
-    /// As [`resume()`].
+    /// As [`resume()`]; or an earlier save in the background failed (and the options say to stop then).
     pub fn resume_with(&self, options: &ResumeOptions) -> Result<Option<Resumed>, Error> {
+        self.settle()?;
         self.go_on_from(resume(self.run(), options))
     }
 
@@ -115,12 +190,13 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`resume_together()`].
+    /// As [`resume_together()`], and as [`Manager::resume_with`].
     pub fn resume_together(
         &self,
         options: &ResumeOptions,
         exchange: &dyn Exchange,
     ) -> Result<Option<Resumed>, Error> {
+        self.settle()?;
         self.go_on_from(resume_together(self.run(), options, exchange))
     }
 
@@ -142,38 +218,68 @@ impl Manager {
         latest(self.run(), &ResumeOptions::default().with_level(level))
     }
 
+    /// Decides which checkpoints may go, and touches none: [`Manager::prune`] does what the plan says. (What the
+    /// options' own policy lets go is removed after every save.)
+    ///
+    /// # Errors
+    ///
+    /// The run can't be listed, or as [`plan()`](super::retention::plan()).
+    pub fn plan(&self, policy: &Policy) -> Result<Plan, Error> {
+        self.work.plan(policy)
+    }
+
+    /// Removes what a plan lets go, oldest first, and returns what was removed.
+    ///
+    /// # Errors
+    ///
+    /// Another writer has the run, or one can't be removed: what is newer than that is left.
+    pub fn prune(&self, plan: &Plan) -> Result<Vec<CheckpointId>, Error> {
+        self.settle()?;
+        self.work.keeper.lock()?;
+        self.work.apply(plan).into_result()
+    }
+
     /// Ends the work: what is under way is waited for, and the run is free for other writers.
     ///
     /// # Errors
     ///
-    /// What was under way failed.
-    #[expect(clippy::unnecessary_wraps, reason = "saves that are under way will be waited for here")]
+    /// A save in the background failed, now or before: the first one that did.
     pub fn finish(self) -> Result<(), Error> {
-        drop(self.keeper);
-        Ok(())
+        let saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        saver.map_or(Ok(()), |saver| saver.finish())
+    }
+
+    /// Returns the saver; its thread begins with the first save in the background.
+    fn saver(&self) -> Result<Arc<Saver>, Error> {
+        let mut place = self.saver.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(saver) = &*place {
+            return Ok(Arc::clone(saver));
+        }
+        let (work, ending) = (Arc::clone(&self.work), Arc::clone(&self.work));
+        let commit = move |job: &Job| work.commit(job.id, job.submitted, &job.request, &job.state);
+        let after = move |id: CheckpointId, saved: Option<&Committed>| {
+            ending.end(id, saved.is_some());
+            if let Some(after) = &ending.saver.after {
+                after(id, saved);
+            }
+        };
+        let options: SaverOptions = self.work.saver.clone().with_after(Arc::new(after));
+        let saver = Arc::new(Saver::new(options, commit)?);
+        *place = Some(Arc::clone(&saver));
+        Ok(saver)
+    }
+
+    /// Waits until nothing is in flight.
+    fn settle(&self) -> Result<(), Error> {
+        let saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        saver.map_or(Ok(()), |saver| saver.settle())
     }
 
     fn go_on_from(&self, resumed: Result<Option<Resumed>, Error>) -> Result<Option<Resumed>, Error> {
         if let Ok(Some(resumed)) = &resumed {
-            self.keeper.resumed(resumed.id);
+            self.work.keeper.resumed(resumed.id);
+            self.work.triggers().resumed(resumed.id.step);
         }
         resumed
-    }
-}
-
-/// Who hears of events, if anybody does.
-struct Reporting(Option<Reporter>);
-
-impl Reporting {
-    fn report(&self, event: &Event<'_>) {
-        if let Some(reporter) = &self.0 {
-            reporter(event);
-        }
-    }
-}
-
-impl std::fmt::Debug for Reporting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reporting({})", self.0.is_some())
     }
 }

@@ -38,7 +38,7 @@ struct Chain {
 }
 
 /// The name of a checkpoint that is about to be saved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Named {
     /// The name.
     pub(super) id: CheckpointId,
@@ -80,11 +80,11 @@ impl Keeper {
         Ok(Named { id, notice, before })
     }
 
-    /// Saves the checkpoint of a name. Where that fails, the name is given back.
+    /// Saves the checkpoint of a name. Where that fails for good, the name is to be given back.
     ///
     /// # Errors
     ///
-    /// As [`commit`].
+    /// As [`commit()`].
     pub(super) fn commit(
         &self,
         named: &Named,
@@ -92,17 +92,19 @@ impl Keeper {
         state: &State<'_>,
     ) -> Result<Committed, Error> {
         let parent = self.chain().parent;
-        match commit(&self.run, named.id, parent, request, state, &self.options) {
-            Ok(mut committed) => {
-                self.chain().parent = Some(named.id);
-                committed.notices.extend(named.notice.clone());
-                Ok(committed)
-            }
-            Err(error) => {
-                self.give_back(named);
-                Err(error)
-            }
-        }
+        let mut committed = commit(&self.run, named.id, parent, request, state, &self.options)?;
+        self.chain().parent = Some(named.id);
+        committed.notices.extend(named.notice.clone());
+        Ok(committed)
+    }
+
+    /// Takes the run's lock, for who removes something.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::name`].
+    pub(super) fn lock(&self) -> Result<(), Error> {
+        self.begin(&mut self.chain())
     }
 
     /// Takes back a name that no checkpoint has, so that the next one may have it.
@@ -180,6 +182,7 @@ mod tests {
         let refused = SaveRequest::at(5).with_artifact("manifest.json", "mine");
         let named = keeper.name(5).unwrap();
         keeper.commit(&named, &refused, &State::new()).unwrap_err();
+        keeper.give_back(&named);
         let again = keeper.name(5).unwrap();
         assert_eq!((again.id, again.notice.clone()), (named.id, None));
         keeper.commit(&again, &SaveRequest::at(5), &State::new()).unwrap();

@@ -21,6 +21,7 @@ pub mod run;
 mod semantic;
 mod survey;
 pub mod triggers;
+mod work;
 
 pub use commit::{CommitOptions, commit};
 pub use committed::{Committed, Notice};
@@ -32,4 +33,4 @@ pub use request::SaveRequest;
 pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};
 pub use run::{Run, RunLock};
 pub use semantic::Semantic;
-pub use survey::{judge, survey};
+pub use survey::survey;

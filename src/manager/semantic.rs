@@ -30,7 +30,7 @@ const OPTIMIZER: &str = "optimizer";
 /// let look = Semantic::default().without_optimizer_steps();
 /// # drop(look);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Semantic {
     compares: bool,
     counts: bool,
@@ -76,7 +76,7 @@ impl Semantic {
 }
 
 /// The digests of a checkpoint's tensors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Contents {
     id: CheckpointId,
     algorithm: Algorithm,

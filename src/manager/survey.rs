@@ -15,35 +15,39 @@ use crate::validate::{VerifyOptions, verify};
 /// # Errors
 ///
 /// The run can't be listed.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let place = directory.path().join("run");
+/// use ckpt::manager::retention::{Candidate, Policy, plan};
+/// use ckpt::manager::{Manager, ManagerOptions, survey};
+/// use ckpt::{Level, State, VerifyOptions};
+///
+/// let manager = Manager::open(&place, ManagerOptions::default())?;
+/// for step in [100, 200, 300] {
+///     let mut state = State::new();
+///     state.insert("step", step)?;
+///     manager.save(u64::try_from(step)?, &state)?;
+/// }
+/// // A quick look is enough: they were read back when they were saved.
+/// let look = VerifyOptions::default().with_level(Level::Container);
+/// let there: Vec<Candidate> = survey(manager.run(), &look)?.iter().map(Candidate::from).collect();
+/// let plan = plan(&there, &Policy::default().keep_last(2))?;
+/// let removed = plan.apply(|id| manager.run().remove(id).map(drop)).into_result()?;
+/// assert_eq!(removed, ["step-0000000100".parse()?]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn survey(run: &Run, options: &VerifyOptions) -> Result<Vec<Surveyed>, Error> {
     Ok(run.list()?.into_iter().map(|listed| judge(listed, options)).collect())
 }
 
-/// Checks one checkpoint of a run's list, and says what is known of it. See [`survey`].
-///
-/// ```
-/// # let directory = tempfile::tempdir()?;
-/// # use ckpt::manager::{CommitOptions, Run, SaveRequest, commit};
-/// use ckpt::VerifyOptions;
-/// use ckpt::record::CheckpointStanding;
-/// # let run = Run::open(directory.path())?;
-/// # let lock = run.lock()?;
-/// # let id = "step-0000000100".parse()?;
-/// # let mut state = ckpt::State::new();
-/// # state.insert("step", 100)?;
-/// # commit(&run, id, None, &SaveRequest::at(100), &state, &CommitOptions::default())?;
-/// let newest = run.list()?.pop().expect("one was saved");
-/// let judged = ckpt::manager::judge(newest, &VerifyOptions::default());
-/// assert_eq!(judged.standing, CheckpointStanding::Good);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn judge(listed: Listed, options: &VerifyOptions) -> Surveyed {
+/// Checks one checkpoint of a run's list, and says what is known of it.
+fn judge(listed: Listed, options: &VerifyOptions) -> Surveyed {
     let finding = listed.finding.clone().or_else(|| failure(&listed, options));
     let standing = match &finding {
         Some(finding) if finding.verdict == Verdict::Corrupted => CheckpointStanding::Bad,
-        Some(_) => CheckpointStanding::Unverified,
         None if is_proven(&listed, options) => CheckpointStanding::Good,
-        None => CheckpointStanding::Unverified,
+        _ => CheckpointStanding::Unverified,
     };
     let Listed { id, path, bytes, manifest, pinned, .. } = listed;
     let (created, parent, metrics) = match manifest {

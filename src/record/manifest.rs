@@ -18,8 +18,8 @@ const MAX_NAME_BYTES: usize = 255;
 /// The list of a checkpoint's artifacts, with size and digest: always complete, never a delta. It lies beside
 /// them, and is written last.
 ///
-/// It proves itself: [`Manifest::digest`] is the CRC-64/NVME of its text, taken with the digest's own digits
-/// as zeros.
+/// It proves itself: the field `digest` is the CRC-64/NVME of its text, taken with the digest's own digits as
+/// zeros.
 ///
 /// ```
 /// use ckpt::record::{CheckpointId, Manifest};

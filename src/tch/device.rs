@@ -40,7 +40,7 @@ impl Device for Accelerator {
 
 impl Accelerator {
     /// Returns the tensor that a source has, if it is on this device.
-    fn tensor_of<'s>(&self, source: &'s dyn Source) -> Result<&'s Settled, Error> {
+    fn tensor_of(self, source: &dyn Source) -> Result<&Settled, Error> {
         let tensor = source.as_any().and_then(|any| any.downcast_ref::<Settled>());
         let tensor = tensor.ok_or_else(|| {
             Error::usage(format!("what is to be copied from {} is no tensor of tch", self.name()))

@@ -1,6 +1,6 @@
 //! Training loops in `tch`: the variables of a model, the random state, and staging from GPUs.
 //!
-//! A [`VarStore`](tch::nn::VarStore) becomes a value of a [`State`](crate::State) by [`variables`], and gets
+//! A [`VarStore`](tch::nn::VarStore) becomes a value of a [`State`](crate::State) by [`variables()`], and gets
 //! its elements back by [`restore_variables`], all or none of them. [`RandomState`] holds libtorch's generators,
 //! so that dropout after a resume is the same. Any [`Tensor`](tch::Tensor) is a
 //! [`TensorSource`](crate::tensor::TensorSource).

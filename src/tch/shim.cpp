@@ -79,6 +79,35 @@ bool holds(const at::Tensor &tensor) {
   return tensor.is_contiguous() && end <= tensor.storage().nbytes();
 }
 
+// The CUDA runtime's functions, if libtorch brought it: asked for by name, they need no headers of CUDA.
+template <typename Function> Function *runtime(const char *name) {
+#if defined(__unix__) || defined(__APPLE__)
+  return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name));
+#else
+  return nullptr;
+#endif
+}
+
+void host_free(void *memory) {
+  if (auto free_host = runtime<int(void *)>("cudaFreeHost"))
+    free_host(memory);
+}
+
+// Allocates pinned memory of exactly this size; null where that can't be had.
+void *host_alloc(uint64_t len) {
+  constexpr unsigned portable = 1;
+  void *memory = nullptr;
+  auto allocate = runtime<int(void **, size_t, unsigned)>("cudaHostAlloc");
+  if (!allocate || !runtime<int(void *)>("cudaFreeHost"))
+    return nullptr;
+  if (allocate(&memory, len, portable) == 0)
+    return memory;
+  // The runtime remembers the error, and libtorch would take it for its own next one.
+  if (auto forget_error = runtime<int()>("cudaGetLastError"))
+    forget_error();
+  return nullptr;
+}
+
 at::Generator generator(int8_t type, int8_t index) {
   return at::globalContext().defaultGenerator(at::Device(at::DeviceType(type), index));
 }
@@ -223,12 +252,8 @@ struct CkptHostMemory {
   void *pinned = nullptr; // of the CUDA runtime
 
   ~CkptHostMemory() {
-#if defined(__unix__) || defined(__APPLE__)
-    using Free = int (*)(void *);
     if (pinned)
-      if (auto free_host = reinterpret_cast<Free>(dlsym(RTLD_DEFAULT, "cudaFreeHost")))
-        free_host(pinned);
-#endif
+      host_free(pinned);
   }
 };
 
@@ -240,15 +265,8 @@ char *ckpt_tch_pin(int8_t type, int8_t index, uint64_t len, void **start, CkptHo
     if (device.is_cuda()) {
       at::globalContext().lazyInitDevice(at::kCUDA);
       c10::DeviceGuard guard(device);
-#if defined(__unix__) || defined(__APPLE__)
       // libtorch's own allocator rounds up to a power of two, which is up to twice the state.
-      using Allocate = int (*)(void **, size_t, unsigned);
-      constexpr unsigned portable = 1;
-      auto allocate = reinterpret_cast<Allocate>(dlsym(RTLD_DEFAULT, "cudaHostAlloc"));
-      bool can_free = dlsym(RTLD_DEFAULT, "cudaFreeHost") != nullptr;
-      if (allocate && can_free && allocate(&memory->pinned, len, portable) != 0)
-        memory->pinned = nullptr;
-#endif
+      memory->pinned = host_alloc(len);
       if (!memory->pinned)
         memory->data = at::globalContext().getPinnedMemoryAllocator(at::kCUDA)->allocate(len);
     } else {

@@ -116,7 +116,9 @@ fn large(tag: u64, bytes: Cbor) -> Result<Value<'static>, Error> {
     bytes.reverse();
     bytes.push(0);
     if tag == NEGATIVE {
-        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        for byte in &mut bytes {
+            *byte = !*byte;
+        }
     }
     Ok(Value::BigInt(bytes))
 }

@@ -44,6 +44,7 @@ pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};
 pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;
+pub(crate) use proof::read_proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 
 /// Checks the checkpoint at `path` and reports.

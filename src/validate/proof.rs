@@ -1,5 +1,6 @@
 //! The proof that a file carries: whether its head is the one that was saved.
 
+use std::io;
 use std::path::Path;
 
 use super::contents::Checked;
@@ -40,7 +41,16 @@ pub(super) fn other_head() -> Finding {
 /// assert!(proof_of(&b"no checkpoint".to_vec()).is_none());
 /// ```
 pub fn proof_of(source: &dyn ReadAt) -> Option<Proven> {
-    carried(source).ok()?.proven().filter(Proven::is_head_intact)
+    read_proof_of(source).ok()?
+}
+
+/// As [`proof_of`], for whom it matters that the bytes couldn't be had.
+pub(crate) fn read_proof_of(source: &dyn ReadAt) -> io::Result<Option<Proven>> {
+    match carried(source) {
+        Ok(carried) => Ok(carried.proven().filter(Proven::is_head_intact)),
+        Err(Flaw::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Returns the size of the file at `path`, and the id of the proof that it carries, if its head is the one that

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ckpt::record::{
-    CONVERT_SCHEMA, COPY_SCHEMA, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, INFO_SCHEMA,
-    REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
+    CONVERT_SCHEMA, COPY_SCHEMA, CheckpointStanding, DIFF_SCHEMA, DifferingKind, Evidence, FormatKind, Goal,
+    INFO_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA, PruneAction, REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA,
+    SEAL_SCHEMA, ScrubEnd, SealOutcome,
 };
 use ckpt::{Code, Integrity, Level, Verdict};
 
@@ -40,7 +41,10 @@ fn the_page_names_every_word_of_the_schema() {
         .chain([ScrubEnd::Done, ScrubEnd::Time, ScrubEnd::Bytes, ScrubEnd::Stopped].map(ScrubEnd::as_str))
         .chain(DifferingKind::ALL.map(DifferingKind::as_str))
         .chain(Evidence::ALL.map(Evidence::as_str))
-        .chain([CONVERT_SCHEMA, DIFF_SCHEMA, SALVAGE_SCHEMA])
+        .chain(CheckpointStanding::ALL.map(CheckpointStanding::as_str))
+        .chain(Goal::ALL.map(Goal::as_str))
+        .chain(PruneAction::ALL.map(PruneAction::as_str))
+        .chain([CONVERT_SCHEMA, DIFF_SCHEMA, SALVAGE_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA])
         .chain([REPORT_SCHEMA, INFO_SCHEMA, COPY_SCHEMA, SEAL_SCHEMA, SCRUB_SCHEMA, "ckpt.verify/1"]);
     for word in words {
         assert!(page.contains(&format!("`{word}`")) || page.contains(&format!("\"{word}\"")), "{word}");

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod background;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod levels;
 mod load;
 #[cfg(test)]
 mod managed;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod proven;

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal as Sent, kill_process};
 const ROLE: &str = "CKPT_TEST_SIGNALS";
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The process, and the way to talk with it.
 struct Job {
@@ -191,7 +191,7 @@ fn answer(word: &str, step: u64, role: &str, triggers: &mut Option<Triggers>, ot
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     match (word, &mut *triggers) {
         ("listen", None) => {
-            *triggers = Some(Triggers::new(options(role)).unwrap());
+            *triggers = Some(Triggers::new(&options(role)).unwrap());
             "listening".to_owned()
         }
         ("ending", Some(triggers)) => or_none(triggers.ending().map(|why| why.to_string())),

@@ -1,6 +1,7 @@
 //! Variables in files, and what Python reads from them.
 
 use ckpt::tch::{restore_variables, variables};
+use ckpt::tensor::RestoreOptions;
 use ckpt::{LoadOptions, SaveOptions, State, load, save};
 use tch::nn::{self, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -47,7 +48,7 @@ fn a_model_comes_back_from_a_file() {
         save(&path, &state, &SaveOptions::default()).unwrap();
         let loaded = load(&path, &LoadOptions::default()).unwrap();
         assert_eq!(loaded.tree().storages().len(), storages, "{name}: what is tied stays tied");
-        restore_variables(&mut target, &loaded, "model", Default::default()).unwrap();
+        restore_variables(&mut target, &loaded, "model", RestoreOptions::default()).unwrap();
         assert_eq!(listed(&source), listed(&target), "{name}");
     }
 }

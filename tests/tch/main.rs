@@ -1,5 +1,4 @@
 //! Training loops in `tch`, through the public interface, and against the real PyTorch.
-#![expect(clippy::disallowed_methods, reason = "tests make files of their own")]
 
 #[cfg(test)]
 mod files;

@@ -37,7 +37,7 @@ pub(crate) fn hex(tensor: &tch::Tensor) -> String {
     let mut state = ckpt::State::new();
     state.insert("t", ckpt::tch::view(tensor).unwrap()).unwrap();
     let bytes = state.tensor("t").unwrap().bytes().unwrap().into_owned();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// What `hex` is in Python.

@@ -2,12 +2,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::CheckArgs;
+use super::values::levels;
+use crate::record::Level;
 
 const LATEST_HELP: &str = "\
-The checkpoints are tried from the newest on. Unfinished and damaged ones are passed over, and said
-on stderr. One that is sound and can't be used here, or can't be read, ends the search with exit code
-1: passing over it would silently drop what was done since the one before; `--force` goes on.
+The checkpoints are tried from the newest on, as a training that resumes does. Unfinished and damaged
+ones are passed over, and named on stderr. One that is sound and can't be used here, or can't be read,
+ends the search with exit code 1: passing over it would silently drop what was done since the one
+before; `--force` goes on.
 
 Exit codes:
   0    the path of a checkpoint was printed
@@ -31,8 +33,13 @@ pub(in crate::cli) struct LatestArgs {
     #[arg(value_name = "DIR")]
     pub(in crate::cli) directory: PathBuf,
 
-    #[command(flatten)]
-    pub(in crate::cli) check: CheckArgs,
+    /// How deep to check [default: load]
+    #[arg(long, value_parser = levels(), help_heading = "What is checked")]
+    pub(in crate::cli) level: Option<Level>,
+
+    /// Accept this global in a pickle, as data; still nothing is executed
+    #[arg(long, value_name = "MODULE.NAME", help_heading = "What is checked")]
+    pub(in crate::cli) allow_global: Vec<String>,
 
     /// Pass over what is sound and can't be used or read here, as well
     #[arg(long)]

@@ -45,8 +45,11 @@ pub(in crate::cli) struct PruneArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "What is kept")]
     pub(in crate::cli) keep_within: Option<Duration>,
 
-    /// Keep the best by a metric: val_loss:min:2, accuracy:max; may be repeated
-    #[arg(long, value_name = "METRIC:min|max[:N]", value_parser = str::parse::<Best>, help_heading = "What is kept")]
+    #[arg(
+        long,
+        help = "Keep the best by a metric: val_loss:min:2, accuracy:max; may be repeated",
+        value_name = "METRIC:min|max[:N]",
+        value_parser = str::parse::<Best>, help_heading = "What is kept")]
     pub(in crate::cli) keep_best: Vec<Best>,
 
     /// Remove damaged ones as well, where a newer one is good

@@ -120,11 +120,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         for (name, is_file) in [("directory", false), ("file", true)] {
             let there = parent.path().join(name);
-            if is_file {
-                std::fs::write(&there, "old").unwrap()
-            } else {
-                std::fs::create_dir(&there).unwrap()
-            }
+            let made = if is_file { std::fs::write(&there, "old") } else { std::fs::create_dir(&there) };
+            made.unwrap();
             let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
             let error = staged.commit(name, Durability::Full).unwrap_err().to_string();
             assert!(error.contains("was to be kept"), "{error}");

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `saver` | the door: what a call does, in order |
 //! | `queue` | who waits for what: the one lock |
-//! | `worker` | the thread: attempts, panics, what follows from a failure |
+//! | `worker` | the thread: panics, what follows from a failure |
+//! | `attempts` | trying again |
 //! | `failures` | what nobody has been told yet |
 //!
 //! An error can't be missed. It is returned by the save's [`Ticket`] and by [`Saver::finish`]; with
@@ -16,6 +17,7 @@
 //! asked and there is no reporter, it is printed when the saver is dropped: the one place below the faces
 //! that prints, since the alternative is that a job of days ends without its last checkpoints, and silently.
 
+mod attempts;
 mod failures;
 mod last_words;
 mod options;
@@ -28,7 +30,8 @@ mod tests;
 mod ticket;
 mod worker;
 
-pub use options::{OnFailure, SaverOptions, WhenBusy};
+pub(super) use attempts::attempt;
+pub use options::{After, OnFailure, SaverOptions, WhenBusy};
 pub use retry::Retry;
 pub use saver::Saver;
 pub use ticket::{Outcome, Ticket};

@@ -1,9 +1,11 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use super::Retry;
-use crate::manager::Reporter;
+use crate::manager::{Committed, Event, Reporter};
+use crate::record::CheckpointId;
 use crate::save::scrub::{Clock, SystemClock};
 
 /// How many threads copy a state at most: more don't make memory faster.
@@ -53,7 +55,13 @@ pub struct SaverOptions {
     pub reporter: Option<Reporter>,
     /// What waits between two attempts.
     pub clock: Arc<dyn Clock>,
+    /// Is called when a save is over and who waits for it was told: with what was saved, if anything was. On the
+    /// saver's thread, or the calling one; the next save waits for it.
+    pub after: Option<After>,
 }
+
+/// Who is called when a save is over.
+pub type After = Arc<dyn Fn(CheckpointId, Option<&Committed>) + Send + Sync>;
 
 impl Default for SaverOptions {
     fn default() -> Self {
@@ -66,6 +74,7 @@ impl Default for SaverOptions {
             niceness: 10,
             reporter: None,
             clock: Arc::new(SystemClock::default()),
+            after: None,
         }
     }
 }
@@ -118,6 +127,27 @@ impl SaverOptions {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Sets who is called when a save is over.
+    #[must_use]
+    pub fn with_after(mut self, after: After) -> Self {
+        self.after = Some(after);
+        self
+    }
+
+    /// Tells the reporter. A panic of its own is its own: the thread that saves has to go on.
+    pub(in crate::manager) fn tell(&self, event: &Event<'_>) {
+        if let Some(reporter) = &self.reporter {
+            catch_unwind(AssertUnwindSafe(|| reporter(event))).unwrap_or_default();
+        }
+    }
+
+    /// Says that a save is over.
+    pub(super) fn end(&self, id: CheckpointId, saved: Option<&Committed>) {
+        if let Some(after) = &self.after {
+            catch_unwind(AssertUnwindSafe(|| after(id, saved))).unwrap_or_default();
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Saver {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let places = match self.queue.admit(when_busy, self.options.on_failure)? {
             Admitted::LeftOut => {
-                self.report(&Event::Skipped { step: request.step });
+                self.options.tell(&Event::Skipped { step: request.step });
                 return Ok(Ticket::over(Outcome::Skipped));
             }
             Admitted::Taken(places, replaced) => {
@@ -124,10 +124,20 @@ impl Saver {
     /// Ends a save that was queued. Its memory goes to the one that takes its place.
     fn replace(&self, replaced: Queued) {
         let Queued { job, ticket } = replaced;
-        let step = job.request.step;
+        let (id, step) = (job.id, job.request.step);
         drop(job);
         ticket.settle(Ok(Outcome::Replaced));
-        self.report(&Event::Replaced { step });
+        self.options.tell(&Event::Replaced { step });
+        self.options.end(id, None);
+    }
+
+    /// Waits until nothing is in flight, for who saves in another way now.
+    ///
+    /// # Errors
+    ///
+    /// An earlier save failed, and the options say to stop then.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.queue.admit(WhenBusy::Wait, self.options.on_failure).map(drop)
     }
 
     /// Returns whether a save is in flight. Doesn't wait.
@@ -142,12 +152,6 @@ impl Saver {
     /// The first failure of all saves so far, even where a ticket or an earlier call told of it.
     pub fn finish(&self) -> Result<(), Error> {
         self.queue.finish()
-    }
-
-    fn report(&self, event: &Event<'_>) {
-        if let Some(reporter) = &self.options.reporter {
-            reporter(event);
-        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::attempts::attempt;
 use super::queue::Queue;
-use super::retry::is_transient;
 use super::{Outcome, SaverOptions, priority};
 use crate::Error;
 use crate::manager::{Committed, Event, SaveRequest};
@@ -38,35 +38,21 @@ pub(super) fn run(queue: &Queue, options: &SaverOptions, mut commit: Commit) {
     priority::lower(options.niceness);
     while let Some(mut queued) = queue.next() {
         let id = queued.job.id;
-        let saved = catch_unwind(AssertUnwindSafe(|| save(&mut queued.job, options, &mut commit)));
+        let submitted = queued.job.submitted;
+        let mut commit = |retries| {
+            queued.job.retries = retries;
+            commit(&queued.job)
+        };
+        let saved = catch_unwind(AssertUnwindSafe(|| attempt(options, id, submitted, &mut commit)));
         let result = saved.unwrap_or_else(|cause| Err(panicked(id, &*cause)));
         let event = match &result {
             Ok(committed) => Event::Saved(committed),
             Err(error) => Event::Failed { id, error },
         };
-        report(options, &event);
+        options.tell(&event);
+        let saved = result.as_ref().ok().cloned();
         queue.done(queued, result.map(|committed| Outcome::Saved(Box::new(committed))));
-    }
-}
-
-/// Tries until it is saved, or there is no hope.
-fn save(job: &mut Job, options: &SaverOptions, commit: &mut Commit) -> Result<Committed, Error> {
-    loop {
-        let error = match commit(job) {
-            Ok(mut committed) => {
-                committed.retries = job.retries;
-                committed.elapsed = job.submitted.elapsed();
-                return Ok(committed);
-            }
-            Err(error) => error,
-        };
-        let attempt = job.retries.saturating_add(1);
-        let Some(after) = options.retry.delay(attempt).filter(|_| is_transient(&error)) else {
-            return Err(error);
-        };
-        report(options, &Event::Retrying { id: job.id, error: &error, attempt, after });
-        options.clock.sleep(after);
-        job.retries = attempt;
+        options.end(id, saved.as_ref());
     }
 }
 
@@ -77,11 +63,4 @@ fn panicked(id: CheckpointId, cause: &(dyn Any + Send)) -> Error {
         text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word");
     let source = io::Error::other(format!("the writer panicked: {text}"));
     Error::io(id.to_string(), "save the checkpoint", source)
-}
-
-/// Tells the reporter. A panic of its own is its own: the thread has to go on.
-fn report(options: &SaverOptions, event: &Event<'_>) {
-    if let Some(reporter) = &options.reporter {
-        catch_unwind(AssertUnwindSafe(|| reporter(event))).unwrap_or_default();
-    }
 }

@@ -13,7 +13,7 @@ use crate::manager::Run;
 use crate::record::{Artifact, CheckpointId, Code, Finding, Level, Manifest};
 use crate::save::{Access, load};
 use crate::tensor::State;
-use crate::validate::{VerifyOptions, proof_of, verify};
+use crate::validate::{VerifyOptions, read_proof_of, verify};
 use crate::{Error, ErrorKind};
 
 /// How much of a further file is read at once, in bytes.
@@ -51,7 +51,10 @@ pub(super) fn verify_one(
     options: &ResumeOptions,
 ) -> Result<(), Error> {
     let state = check_all_but_state(run, id, manifest, options)?;
-    let mut how = VerifyOptions::default().with_level(options.level);
+    // The keys that a load asks for anyway are the deepest level of a check.
+    let asks_for_keys = options.level >= Level::Load && !options.load.require.is_empty();
+    let level = if asks_for_keys { Level::Keys } else { options.level };
+    let mut how = VerifyOptions::default().with_level(level);
     how.requirements.clone_from(&options.load.require);
     how.allowed_globals.clone_from(&options.load.allowed_globals);
     state.check_with(|path| verified(path, &how))
@@ -94,8 +97,9 @@ impl StateFile<'_> {
 
     /// Returns the id of the proof that the file carries, if its head is intact.
     fn proof(&self) -> Result<Option<String>, Error> {
-        let source = FileSource::open(&self.path).map_err(|error| Error::io(&self.path, "read it", error))?;
-        Ok(proof_of(&source).map(|proven| proven.proof.id()))
+        let proof = FileSource::open(&self.path).and_then(|source| read_proof_of(&source));
+        let proof = proof.map_err(|error| Error::io(&self.path, "read it", error))?;
+        Ok(proof.map(|proven| proven.proof.id()))
     }
 
     fn other_proof(&self, proof: Option<String>) -> Error {

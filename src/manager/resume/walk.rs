@@ -31,7 +31,7 @@ pub(super) fn back<T>(
             Ok(found) => return Ok(Some(Walked { id, found, skipped })),
             Err(_) if is_gone(run, id) => {}
             Err(error) if force || may_skip(&error) => {
-                skipped.push(Skipped::new(id, run.path(id), finding_of(error)));
+                skipped.push(Skipped::new(id, run.path(id), finding_of(&error)));
             }
             Err(error) => return Err(stopped(error, &rest, attempt)),
         }
@@ -52,7 +52,7 @@ fn may_skip(error: &Error) -> bool {
 }
 
 /// Returns what was found; of an error that says nothing of the bytes, that.
-fn finding_of(error: Error) -> Finding {
+fn finding_of(error: &Error) -> Finding {
     match error.finding() {
         Some(finding) => finding.clone(),
         None => Finding::unreadable(Code::IoError, Level::Size, error.to_string()),

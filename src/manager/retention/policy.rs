@@ -210,12 +210,11 @@ impl FromStr for Best {
         let goal = |word: &str| Goal::ALL.into_iter().find(|goal| goal.as_str() == word);
         // From behind, because a metric's name may have colons.
         let (front, last) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let (metric, goal, count) = match goal(last) {
-            Some(goal) => (front, goal, 1),
-            None => {
-                let (metric, word) = front.rsplit_once(':').ok_or_else(wrong)?;
-                (metric, goal(word).ok_or_else(wrong)?, last.parse().map_err(|_| wrong())?)
-            }
+        let (metric, goal, count) = if let Some(goal) = goal(last) {
+            (front, goal, 1)
+        } else {
+            let (metric, word) = front.rsplit_once(':').ok_or_else(wrong)?;
+            (metric, goal(word).ok_or_else(wrong)?, last.parse().map_err(|_| wrong())?)
         };
         if metric.is_empty() || count == 0 {
             return Err(wrong());

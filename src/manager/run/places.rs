@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{faults, layout};
 use crate::Error;
 use crate::io::commit::{Disk, LocalDisk, remove_directory, resolve_directory};
-use crate::record::{CheckpointId, Finding, Manifest};
+use crate::record::{Artifact, CheckpointId, Finding, Manifest};
 
 /// The branch that a run begins with.
 const BRANCH: &str = "main";
@@ -136,7 +136,7 @@ impl Run {
         if manifest.id != id {
             return Err(found(faults::disagrees(format!("the manifest is that of {}", manifest.id))));
         }
-        if !manifest.artifacts.iter().all(|artifact| artifact.has_plain_name()) {
+        if !manifest.artifacts.iter().all(Artifact::has_plain_name) {
             return Err(found(faults::disagrees("the manifest names a file elsewhere".to_owned())));
         }
         Ok(manifest)

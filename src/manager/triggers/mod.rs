@@ -25,7 +25,7 @@
 //! if let Some(end) = std::env::var("SLURM_JOB_END_TIME").ok().and_then(|end| end.parse().ok()) {
 //!     options = options.before(Deadline::at_second(end)?);
 //! }
-//! let mut triggers = Triggers::new(options)?;
+//! let mut triggers = Triggers::new(&options)?;
 //! for step in 1..=3 {
 //!     // … a step of the training …
 //!     if let Some(due) = triggers.should_save(step) {

@@ -43,7 +43,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn open(options: TriggerOptions) -> (Triggers, Arc<Hands>) {
+fn open(options: &TriggerOptions) -> (Triggers, Arc<Hands>) {
     let hands = Arc::new(Hands::default());
     (Triggers::with_clock(options, Arc::clone(&hands) as Arc<dyn Clock>).unwrap(), hands)
 }
@@ -67,7 +67,7 @@ fn due_steps(triggers: &mut Triggers, hands: &Hands, steps: impl IntoIterator<It
 
 #[test]
 fn steps_are_counted_by_multiples() {
-    let (mut triggers, hands) = open(options().every_steps(10));
+    let (mut triggers, hands) = open(&options().every_steps(10));
     assert_eq!(due_steps(&mut triggers, &hands, 1..=35), [10, 20, 30]);
     // A loop that takes several at once still passes them.
     assert_eq!(due_steps(&mut triggers, &hands, (38..=66).step_by(7)), [45, 52, 66]);
@@ -76,13 +76,13 @@ fn steps_are_counted_by_multiples() {
     assert_eq!(due_steps(&mut triggers, &hands, 30..=50), [40, 50]);
     // Walked back, and nobody said so.
     assert_eq!(due_steps(&mut triggers, &hands, 20..=31), [20, 30]);
-    let (mut fresh, hands) = open(options().every_steps(10));
+    let (mut fresh, hands) = open(&options().every_steps(10));
     assert_eq!(due_steps(&mut fresh, &hands, 1001..=1010), [1010]);
 }
 
 #[test]
 fn time_is_counted_from_the_last_save() {
-    let (mut triggers, hands) = open(options().every(seconds(5)));
+    let (mut triggers, hands) = open(&options().every(seconds(5)));
     assert_eq!(due_steps(&mut triggers, &hands, 1..=12), [5, 10]);
     triggers.saved(12, Duration::ZERO);
     assert_eq!(due_steps(&mut triggers, &hands, 13..=18), [17]);
@@ -90,7 +90,7 @@ fn time_is_counted_from_the_last_save() {
 
 #[test]
 fn of_both_whichever_comes_first() {
-    let (mut triggers, hands) = open(options().every_steps(10).every(seconds(6)));
+    let (mut triggers, hands) = open(&options().every_steps(10).every(seconds(6)));
     assert_eq!(triggers.should_save(1), None);
     assert_eq!(due_steps(&mut triggers, &hands, 2..=21), [7, 10, 16, 20]);
     hands.pass(60);
@@ -102,14 +102,14 @@ fn of_both_whichever_comes_first() {
 
 #[test]
 fn after_a_long_pause_it_fires_once() {
-    let (mut triggers, hands) = open(options().every_steps(10).every(seconds(6)));
+    let (mut triggers, hands) = open(&options().every_steps(10).every(seconds(6)));
     hands.pass(100_000);
     assert_eq!(due_steps(&mut triggers, &hands, 987..=997), [987, 990, 996]);
 }
 
 #[test]
 fn what_fired_waits_for_its_answer() {
-    let (mut triggers, hands) = open(options().every_steps(10).every(seconds(3)));
+    let (mut triggers, hands) = open(&options().every_steps(10).every(seconds(3)));
     hands.pass(2);
     assert!(triggers.should_save(10).is_some());
     for step in 11..100 {
@@ -126,7 +126,7 @@ fn what_fired_waits_for_its_answer() {
 
 #[test]
 fn a_signal_ends_it_after_one_last_save() {
-    let (mut triggers, hands) = open(options().every_steps(10).on_usual_signals());
+    let (mut triggers, hands) = open(&options().every_steps(10).on_usual_signals());
     assert!(triggers.should_save(10).is_some());
     // In the midst of that save.
     triggers.hear(Signal::Terminate);
@@ -144,7 +144,7 @@ fn a_signal_ends_it_after_one_last_save() {
 
 #[test]
 fn a_last_save_that_failed_is_due_again() {
-    let (mut triggers, _) = open(options().on_usual_signals());
+    let (mut triggers, _) = open(&options().on_usual_signals());
     triggers.hear(Signal::Terminate);
     for step in 1..5 {
         assert!(triggers.should_save(step).is_some_and(Due::is_final));
@@ -157,7 +157,7 @@ fn a_last_save_that_failed_is_due_again() {
 
 #[test]
 fn a_signal_before_the_first_step_is_seen_before_it() {
-    let (mut triggers, _) = open(options().on(Signal::User1, Answer::SaveAndStop));
+    let (mut triggers, _) = open(&options().on(Signal::User1, Answer::SaveAndStop));
     assert_eq!(triggers.ending(), None);
     triggers.hear(Signal::User1);
     assert_eq!(triggers.ending(), Some(Why::Signal(Signal::User1)));
@@ -166,7 +166,7 @@ fn a_signal_before_the_first_step_is_seen_before_it() {
 
 #[test]
 fn a_signal_may_ask_for_a_save_alone() {
-    let (mut triggers, hands) = open(options().on_usual_signals());
+    let (mut triggers, hands) = open(&options().on_usual_signals());
     triggers.hear(Signal::User2);
     triggers.hear(Signal::User2);
     assert_eq!(triggers.should_save(1), Some(Due::Save(Why::Signal(Signal::User2))));
@@ -181,7 +181,7 @@ fn a_signal_may_ask_for_a_save_alone() {
 #[test]
 fn the_last_save_is_begun_in_time() {
     let deadline = Deadline::After(seconds(100));
-    let (mut triggers, hands) = open(options().with_margin(seconds(7)).before(deadline).every_steps(2));
+    let (mut triggers, hands) = open(&options().with_margin(seconds(7)).before(deadline).every_steps(2));
     // Steps of three seconds, saves of five.
     let mut step = 0;
     let due = loop {
@@ -207,7 +207,7 @@ fn the_last_save_is_begun_in_time() {
 
 #[test]
 fn what_is_in_flight_is_waited_for() {
-    let (mut triggers, hands) = open(options().every_steps(10).before(Deadline::After(seconds(1000))));
+    let (mut triggers, hands) = open(&options().every_steps(10).before(Deadline::After(seconds(1000))));
     triggers.saved(1, seconds(60));
     assert!(triggers.should_save(10).is_some());
     assert_eq!(triggers.time_needed(), seconds(120));
@@ -219,7 +219,7 @@ fn what_is_in_flight_is_waited_for() {
 
 #[test]
 fn a_deadline_by_the_clock_follows_the_clock() {
-    let (mut triggers, hands) = open(options().before(Deadline::at_second(1_000_500).unwrap()));
+    let (mut triggers, hands) = open(&options().before(Deadline::at_second(1_000_500).unwrap()));
     assert_eq!(triggers.time_left(), Some(seconds(500)));
     hands.pass(100);
     hands.set(-50);
@@ -236,7 +236,7 @@ fn a_deadline_by_the_clock_follows_the_clock() {
 #[test]
 fn before_anything_is_measured_a_guess_is_kept_in_hand() {
     let wanted = TriggerOptions::default().before(Deadline::After(seconds(91)));
-    let (mut triggers, hands) = open(wanted);
+    let (mut triggers, hands) = open(&wanted);
     assert_eq!((triggers.ending(), triggers.time_needed()), (None, seconds(90)));
     hands.pass(1);
     assert_eq!(triggers.ending(), Some(Why::Deadline));
@@ -245,7 +245,7 @@ fn before_anything_is_measured_a_guess_is_kept_in_hand() {
 #[test]
 fn an_interval_of_nothing_is_refused() {
     for wrong in [options().every_steps(0), options().every(Duration::ZERO)] {
-        assert!(Triggers::new(wrong).is_err());
+        assert!(Triggers::new(&wrong).is_err());
     }
     assert!(Deadline::at_second(i64::MAX).is_err());
 }
@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn nothing_is_due_twice(events in prop::collection::vec((0..6_u8, 0..40_u64), 0..200)) {
         let wanted = options().every_steps(3).every(seconds(10)).on_usual_signals();
-        let (mut triggers, hands) = open(wanted.before(Deadline::After(seconds(3000))));
+        let (mut triggers, hands) = open(&wanted.before(Deadline::After(seconds(3000))));
         let (mut step, mut open, mut last) = (0, None, 0);
         for (event, number) in events {
             match event {

@@ -44,7 +44,7 @@ impl Triggers {
     ///
     /// [`Usage`](crate::ErrorKind::Usage): an interval of nothing. [`Io`](crate::ErrorKind::Io): a signal that can't be
     /// listened to.
-    pub fn new(options: TriggerOptions) -> Result<Self, Error> {
+    pub fn new(options: &TriggerOptions) -> Result<Self, Error> {
         Self::with_clock(options, Arc::new(SystemClock::default()))
     }
 
@@ -53,7 +53,7 @@ impl Triggers {
     /// # Errors
     ///
     /// See [`Triggers::new`].
-    pub fn with_clock(options: TriggerOptions, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub fn with_clock(options: &TriggerOptions, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         options.check()?;
         let now = clock.elapsed();
         Ok(Self {

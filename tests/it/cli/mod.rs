@@ -5,6 +5,7 @@ mod copy;
 mod diff;
 mod judged;
 mod pages;
+mod runs;
 mod salvage;
 mod scrub;
 mod seal;

@@ -373,12 +373,12 @@ impl Disk for FakeDisk {
     fn lock(&self, path: &Path, _holder: &str) -> io::Result<Locked> {
         let (entry, label) = self.place(path)?;
         let file = self.call(Method::Lock, &label, |state| {
-            let (file, effect) = match state.find_file(&entry) {
-                Ok(file) => (file, Effect::None),
-                Err(_) => {
-                    let file = state.add(LiveFile::new(Bytes::default()));
-                    (file, state.rename_by(NameChange::Create(entry, file)))
-                }
+            let there = state.find_file(&entry).ok();
+            let (file, effect) = if let Some(file) = there {
+                (file, Effect::None)
+            } else {
+                let file = state.add(LiveFile::new(Bytes::default()));
+                (file, state.rename_by(NameChange::Create(entry, file)))
             };
             let is_free = !std::mem::replace(&mut state.files[file].locked, true);
             state.open += usize::from(is_free);

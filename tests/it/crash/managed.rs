@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ckpt::State;
 use ckpt::io::commit::is_temporary;
-use ckpt::manager::{Manager, ManagerOptions, ResumeOptions, Run, SaveRequest, resume};
+use ckpt::manager::{CommitOptions, Manager, ManagerOptions, ResumeOptions, Run, SaveRequest, resume};
 use ckpt::record::CheckpointId;
 use ckpt::save::SaveOptions;
 
@@ -45,7 +45,9 @@ fn save(manager: &Manager, step: u64) -> Result<(), ckpt::Error> {
 fn image_of(steps: &[u64]) -> Image {
     let disk = FakeDisk::new(Image::default(), Way::Buffered);
     let manager = open(&disk);
-    steps.iter().for_each(|step| save(&manager, *step).unwrap());
+    for step in steps {
+        save(&manager, *step).unwrap();
+    }
     drop(manager);
     assert_eq!(disk.open_files(), 0);
     disk.live()
@@ -74,7 +76,7 @@ impl Law<'_> {
             return Err(format!("{step} was never saved"));
         }
         let resumed = resume(run, &ResumeOptions::default()).map_err(|error| error.to_string())?;
-        let step = resumed.as_ref().map(|resumed| resumed.step());
+        let step = resumed.as_ref().map(ckpt::manager::Resumed::step);
         if step != found.last().copied() {
             return Err(format!("resumed from {step:?}, and there are {found:?}"));
         }
@@ -281,8 +283,14 @@ fn a_name_is_given_once() {
     let disk = FakeDisk::new(image_of(&[100]), Way::Buffered);
     let run = Run::on(Arc::new(disk.clone()), FakeDisk::DIRECTORY.as_ref()).unwrap();
     let before = disk.live();
-    let committed =
-        ckpt::manager::commit(&run, id(100), None, &SaveRequest::at(100), &state(7), &Default::default());
+    let committed = ckpt::manager::commit(
+        &run,
+        id(100),
+        None,
+        &SaveRequest::at(100),
+        &state(7),
+        &CommitOptions::default(),
+    );
     assert!(committed.unwrap_err().to_string().contains("none is written into again"));
     assert_eq!(disk.live(), before);
 }

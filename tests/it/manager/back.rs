@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ckpt::io::commit::{LocalDisk, write_small};
-use ckpt::manager::{Manager, ResumeOptions, Resumed};
+use ckpt::io::commit::{Durability, LocalDisk, write_small};
+use ckpt::manager::{Manager, ResumeOptions, Resumed, latest};
 use ckpt::record::{CheckpointId, Manifest};
 use ckpt::{Code, Dtype, Error, ErrorKind, Level, LoadOptions};
 
@@ -118,6 +118,8 @@ fn an_incompatible_newest_one_stops_and_names_the_next_good_one() {
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{text}");
     assert!(text.contains("step-0000001000") && text.contains("good one is step-0000000200"), "{text}");
+    let looked = latest(manager.run(), &options).unwrap_err();
+    assert_eq!(looked.kind(), ErrorKind::Incompatible, "{looked}");
     let resumed = manager.resume_with(&options.clone().with_force()).unwrap().unwrap();
     assert_is(&resumed, 200);
     let codes: Vec<_> = resumed.skipped.iter().map(|skipped| skipped.finding.code).collect();
@@ -190,7 +192,7 @@ fn a_part_can_be_loaded() {
     let load = LoadOptions::default().with_tensors("model.*".parse().unwrap());
     let resumed = manager.resume_with(&ResumeOptions::default().with_load(load)).unwrap().unwrap();
     assert_is(&resumed, 100);
-    assert_eq!(resumed.manifest.metrics["loss"], 0.5);
+    assert_eq!(resumed.manifest.metrics["loss"].to_string(), "0.5");
     assert_eq!(fs::read(resumed.path.join("notes.txt")).unwrap(), b"fine");
 }
 
@@ -204,12 +206,12 @@ fn a_manifest_leads_nowhere_else() {
     let mut manifest = manager.run().manifest(id).unwrap();
     manifest.artifacts[0].name = "../../../outside".to_owned();
     let path = file(&manager, 200, Manifest::NAME);
-    write_small(&LocalDisk, &path, manifest.encode().as_bytes(), Default::default()).unwrap();
+    write_small(&LocalDisk, &path, manifest.encode().as_bytes(), Durability::Full).unwrap();
     let resumed = manager.resume().unwrap().unwrap();
     assert_eq!((resumed.step(), resumed.skipped[0].finding.code), (100, Code::IndexDisagrees));
 
     manifest.artifacts.clear();
-    write_small(&LocalDisk, &path, manifest.encode().as_bytes(), Default::default()).unwrap();
+    write_small(&LocalDisk, &path, manifest.encode().as_bytes(), Durability::Full).unwrap();
     assert_eq!(manager.resume().unwrap().unwrap().skipped[0].finding.code, Code::ArtifactMissing);
 }
 

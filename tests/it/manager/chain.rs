@@ -108,12 +108,25 @@ fn names_of_further_files_are_names_of_files() {
 }
 
 #[test]
+fn an_error_names_the_place_that_was_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let save = ckpt::SaveOptions::default().with_format(ckpt::save::Format::TorchFlat);
+    let manager = Manager::open(directory.path(), ManagerOptions::default().with_save(save)).unwrap();
+    // A flat map of tensors has no place for a number.
+    let error = manager.save(100, &state(100, Dtype::F32)).unwrap_err();
+    let meant = manager.run().branch().join("step-0000000100/state.pt");
+    assert_eq!(error.path(), Some(&*meant), "{error}");
+    assert!(manager.list().unwrap().is_empty());
+    assert_eq!(fs::read_dir(manager.run().branch()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_reporter_hears_of_each_save() {
     let directory = tempfile::tempdir().unwrap();
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
-    let options =
-        ManagerOptions::default().with_reporter(move |event| hears.lock().unwrap().push(event.to_string()));
+    let listener = Arc::clone(&heard);
+    let options = ManagerOptions::default()
+        .with_reporter(move |event| listener.lock().unwrap().push(event.to_string()));
     let manager = Manager::open(directory.path(), options).unwrap();
     manager.save(1, &State::new()).unwrap();
     manager.save(SaveRequest::at(2).with_artifact("..", ""), &State::new()).unwrap_err();

@@ -1,6 +1,7 @@
 //! The checkpoints of a run: saved, listed, found again.
 
 mod back;
+mod background;
 mod bytes;
 mod chain;
 mod places;

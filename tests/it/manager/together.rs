@@ -75,7 +75,9 @@ fn serve(streams: &[TcpStream]) {
             b'b' => messages[0][1..].to_vec(),
             _ => vec![u8::from(messages.iter().all(|message| message[1] == 1))],
         };
-        streams.iter().for_each(|stream| send(stream, &answer).unwrap());
+        for stream in streams {
+            send(stream, &answer).unwrap();
+        }
     }
 }
 

@@ -14,13 +14,21 @@ const MAX_HOLDER_BYTES: u64 = 1 << 10;
 /// A lock of the real disk. The system frees it when the process ends, however it ends.
 #[derive(Debug)]
 struct LocalLock {
-    _file: File,
+    file: File,
     is_sure: bool,
 }
 
 impl DiskLock for LocalLock {
     fn is_sure(&self) -> bool {
         self.is_sure
+    }
+}
+
+/// Frees the lock at once. Closing the file wouldn't, as long as a process that was forked meanwhile has it open: a
+/// worker that loads data, or a command that is just being started.
+impl Drop for LocalLock {
+    fn drop(&mut self) {
+        drop(self.file.unlock());
     }
 }
 
@@ -35,7 +43,7 @@ pub(super) fn take(path: &Path, holder: &str) -> io::Result<Locked> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{holder}")?;
-    Ok(Locked::Ours(Box::new(LocalLock { _file: file, is_sure })))
+    Ok(Locked::Ours(Box::new(LocalLock { file, is_sure })))
 }
 
 /// Opens the file. A link is refused: in a directory that others write to, it could lead anywhere.

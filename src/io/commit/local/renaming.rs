@@ -88,6 +88,25 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_renamed_unless_something_has_the_name() {
+        for keep in [keep, link_and_remove] {
+            let directory = tempfile::tempdir().unwrap();
+            let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+            std::fs::create_dir(&from).unwrap();
+            std::fs::write(from.join("a"), "new").unwrap();
+            std::fs::create_dir(&to).unwrap();
+            assert_eq!(keep(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            std::fs::remove_dir(&to).unwrap();
+            std::fs::write(&to, "a file").unwrap();
+            assert_eq!(keep(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            remove(&to).unwrap();
+            keep(&from, &to).unwrap();
+            assert_eq!(std::fs::read(to.join("a")).unwrap(), b"new");
+            assert!(!from.exists());
+        }
+    }
+
+    #[test]
     fn a_renaming_whose_answer_was_lost_counts() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));

@@ -7,6 +7,7 @@ mod beside;
 mod full;
 mod images;
 mod kill;
+mod managed;
 mod mount;
 mod places;
 mod trace;

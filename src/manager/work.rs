@@ -1,0 +1,131 @@
+//! What every save is followed by, in the background or not.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::background::SaverOptions;
+use super::keeper::{Keeper, Named};
+use super::retention::{Candidate, Plan, Policy, Pruned, plan};
+use super::triggers::Triggers;
+use super::{Committed, Event, ManagerOptions, Run, SaveRequest, Semantic, survey};
+use crate::Error;
+use crate::record::{CheckpointId, Level};
+use crate::tensor::State;
+use crate::validate::VerifyOptions;
+
+/// What the manager shares with the thread that saves for it.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) keeper: Keeper,
+    pub(super) saver: SaverOptions,
+    retention: Option<Policy>,
+    semantic: Mutex<Semantic>,
+    triggers: Mutex<Triggers>,
+    /// The names of the saves that aren't over.
+    open: Mutex<HashMap<CheckpointId, Named>>,
+}
+
+impl Work {
+    pub(super) fn new(run: Run, options: ManagerOptions) -> Result<Self, Error> {
+        let ManagerOptions { commit, saver, retention, triggers, semantic } = options;
+        if let Some(policy) = &retention {
+            policy.check()?;
+        }
+        Ok(Self {
+            keeper: Keeper::new(run, commit),
+            saver,
+            retention,
+            semantic: Mutex::new(semantic),
+            triggers: Mutex::new(Triggers::new(&triggers)?),
+            open: Mutex::default(),
+        })
+    }
+
+    pub(super) fn triggers(&self) -> MutexGuard<'_, Triggers> {
+        lock(&self.triggers)
+    }
+
+    /// Gives a save its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::name`].
+    pub(super) fn begin(&self, step: u64) -> Result<CheckpointId, Error> {
+        let named = self.keeper.name(step)?;
+        let id = named.id;
+        lock(&self.open).insert(id, named);
+        Ok(id)
+    }
+
+    /// Saves the checkpoint of a name that was asked for at `since`, and looks whether anything is odd about it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::commit`].
+    pub(super) fn commit(
+        &self,
+        id: CheckpointId,
+        since: Instant,
+        request: &SaveRequest,
+        state: &State<'_>,
+    ) -> Result<Committed, Error> {
+        let named = lock(&self.open).get(&id).cloned();
+        let named = named.ok_or_else(|| Error::usage(format!("{id}: this save is over")))?;
+        let mut committed = self.keeper.commit(&named, request, state)?;
+        let notices = lock(&self.semantic).at(&committed, state);
+        committed.notices.extend(notices);
+        self.triggers().saved(id.step, since.elapsed());
+        Ok(committed)
+    }
+
+    /// Ends a save, well or not. Where it is durable, removes what may go then.
+    pub(super) fn end(&self, id: CheckpointId, is_saved: bool) {
+        let named = lock(&self.open).remove(&id);
+        if is_saved {
+            self.retain();
+        } else {
+            self.triggers().skipped(id.step);
+            if let Some(named) = named {
+                self.keeper.give_back(&named);
+            }
+        }
+    }
+
+    /// Removes what the manager's own policy lets go. An error is the reporter's to hear: what was saved is saved.
+    fn retain(&self) {
+        let Some(policy) = &self.retention else { return };
+        let (removed, error) = match self.plan(policy) {
+            Ok(plan) => {
+                let Pruned { removed, failed } = self.apply(&plan);
+                (removed, failed.map(|(_, error)| error))
+            }
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        if !removed.is_empty() || error.is_some() {
+            self.saver.tell(&Event::Pruned { removed: &removed, error: error.as_ref() });
+        }
+    }
+
+    /// Decides what may go. Each checkpoint is looked at anew, at the cost of its header: what has become
+    /// shorter, or lost a file, doesn't count any more.
+    ///
+    /// # Errors
+    ///
+    /// The run can't be listed, or as [`plan()`].
+    pub(super) fn plan(&self, policy: &Policy) -> Result<Plan, Error> {
+        let options = VerifyOptions::default().with_level(Level::Container);
+        let candidates: Vec<Candidate> =
+            survey(self.keeper.run(), &options)?.iter().map(Candidate::from).collect();
+        plan(&candidates, policy)
+    }
+
+    /// Removes what a plan lets go.
+    pub(super) fn apply(&self, plan: &Plan) -> Pruned {
+        plan.apply(|id| self.keeper.run().remove(id).map(drop))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
