@@ -9,10 +9,10 @@ use super::keeper::{Keeper, Named};
 use super::retention::{Candidate, Plan, Policy, Pruned, plan};
 use super::triggers::Triggers;
 use super::{Committed, Event, ManagerOptions, Run, SaveRequest, Semantic, survey};
-use crate::Error;
 use crate::record::{CheckpointId, Level};
 use crate::tensor::State;
 use crate::validate::VerifyOptions;
+use crate::{Error, ErrorKind};
 
 /// What the manager shares with the thread that saves for it.
 #[derive(Debug)]
@@ -72,11 +72,23 @@ impl Work {
     ) -> Result<Committed, Error> {
         let named = lock(&self.open).get(&id).cloned();
         let named = named.ok_or_else(|| Error::usage(format!("{id}: this save is over")))?;
-        let mut committed = self.keeper.commit(&named, request, state)?;
+        let committed = self.keeper.commit(&named, request, state);
+        let mut committed = committed.map_err(|error| self.without_retry(id, error))?;
         let notices = lock(&self.semantic).at(&committed, state);
         committed.notices.extend(notices);
         self.triggers().saved(id.step, since.elapsed());
         Ok(committed)
+    }
+
+    /// Takes away that an error may pass, where the checkpoint has its name by now: it can't be saved again, and whether
+    /// it would survive a loss of power isn't known.
+    fn without_retry(&self, id: CheckpointId, error: Error) -> Error {
+        let path = self.keeper.run().path(id);
+        let is_there = matches!(self.keeper.run().disk().stat(&path), Ok(Some(_)));
+        if error.kind() != ErrorKind::Io || !is_there {
+            return error;
+        }
+        Error::usage(format!("it has its name, and may not be durable: {error}")).at(path)
     }
 
     /// Ends a save, well or not. Where it is durable, removes what may go then.

@@ -102,10 +102,17 @@ impl StateFile<'_> {
         Ok(proof.map(|proven| proven.proof.id()))
     }
 
+    /// Says that the file isn't the one that was committed. One whose proof is whole is another checkpoint's: which
+    /// of the two is meant is for people to say, and nothing is damaged.
     fn other_proof(&self, proof: Option<String>) -> Error {
-        let found = proof.unwrap_or_else(|| "no proof".to_owned());
-        let message = format!("the file carries {found}, and the manifest names {}", self.artifact.digest);
-        let finding = Finding::corrupted(Code::ProofDamaged, Level::Container, message);
+        let named = &self.artifact.digest;
+        let finding = if let Some(found) = proof {
+            let message = format!("the file carries {found}, and the manifest names {named}");
+            Finding::incompatible(Code::IndexDisagrees, Level::Container, message)
+        } else {
+            let message = format!("the file carries no proof, and the manifest names {named}");
+            Finding::corrupted(Code::ProofDamaged, Level::Container, message)
+        };
         Error::found(&self.path, finding)
     }
 }

@@ -19,9 +19,9 @@ pub(super) fn manifest(error: ManifestError) -> Finding {
     finding.at_file(Manifest::NAME)
 }
 
-/// The finding for a manifest that isn't this checkpoint's.
+/// The finding for a manifest that is another checkpoint's: nothing is damaged, but files were mixed.
 pub(super) fn disagrees(message: String) -> Finding {
-    Finding::corrupted(Code::IndexDisagrees, Level::Size, message).at_file(Manifest::NAME)
+    Finding::incompatible(Code::IndexDisagrees, Level::Size, message).at_file(Manifest::NAME)
 }
 
 /// The finding for an artifact that isn't there.

@@ -10,7 +10,7 @@ use ckpt::manager::triggers::{Deadline, Due, TriggerOptions, Why};
 use ckpt::manager::{Event, Manager, ManagerOptions, Notice, SaveRequest};
 use ckpt::record::CheckpointId;
 use ckpt::tensor::TensorView;
-use ckpt::{Dtype, SaveOptions, State, Verdict, VerifyOptions, verify};
+use ckpt::{Dtype, LoadOptions, SaveOptions, State, Verdict, VerifyOptions, verify};
 
 /// Options of saves that don't wait for the device.
 fn options() -> ManagerOptions {
@@ -70,7 +70,7 @@ fn a_loop_that_saves_in_the_background_leaves_what_its_policy_keeps() {
     assert_eq!(*removed.lock().unwrap(), [10, 20, 30, 50]);
     for listed in manager.list().unwrap() {
         assert_eq!(verify(&listed.path, &VerifyOptions::default()).verdict, Verdict::Valid);
-        let loaded = ckpt::load(&listed.path.join("state.safetensors"), &Default::default()).unwrap();
+        let loaded = ckpt::load(&listed.path.join("state.safetensors"), &LoadOptions::default()).unwrap();
         let bytes = loaded.tensor("model.weight").unwrap().bytes().unwrap().into_owned();
         assert!(bytes.iter().all(|byte| u64::from(*byte) == listed.id.step), "{}", listed.id);
     }
@@ -151,7 +151,7 @@ fn the_last_save_before_a_deadline_is_the_last() {
     let directory = tempfile::tempdir().unwrap();
     let triggers = TriggerOptions::default()
         .every_steps(1)
-        .before(Deadline::After(Duration::from_secs(3600)))
+        .before(Deadline::After(Duration::from_hours(1)))
         .with_margin(Duration::from_secs(10));
     let manager = Manager::open(directory.path(), options().with_triggers(triggers)).unwrap();
     assert!(manager.time_left().is_some() && manager.ending().is_none());
