@@ -23,7 +23,6 @@ import argparse
 import itertools
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -88,9 +87,8 @@ def prepare_torch(folder):
     """Makes the group of one process that saving in a process of its own asks for."""
     os.environ.setdefault("MASTER_ADDR", "localhost")
     os.environ.setdefault("MASTER_PORT", "0")
-    # Each shared tensor is a file that is open: 10,000 are more than most shells allow.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Otherwise each shared tensor is a file that stays open: 10,000 are more than most shells allow.
+    torch.multiprocessing.set_sharing_strategy("file_system")
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=0, world_size=1)
 
 
