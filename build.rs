@@ -1,11 +1,15 @@
 //! With the feature `tch`, compiles the shim for what libtorch has only in C++ (`src/tch/shim.cpp`); nothing
 //! otherwise.
 
-fn main() -> Result<(), String> {
+fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "tch")]
-    tch::compile()?;
-    Ok(())
+    if let Err(error) = tch::compile() {
+        // Each line is told as an error of its own.
+        for line in error.lines() {
+            println!("cargo::error={line}");
+        }
+    }
 }
 
 #[cfg(feature = "tch")]
