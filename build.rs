@@ -4,8 +4,11 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "tch")]
-    if let Err(why) = tch::compile() {
-        println!("cargo::error={why}");
+    if let Err(error) = tch::compile() {
+        // Each line is told as an error of its own.
+        for line in error.lines() {
+            println!("cargo::error={line}");
+        }
     }
 }
 

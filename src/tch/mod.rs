@@ -6,22 +6,27 @@
 //! [`TensorSource`](crate::tensor::TensorSource).
 //!
 //! ```
-//! use ckpt::State;
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("model.safetensors");
 //! use ckpt::tch::{RandomState, restore_variables, variables};
-//! use tch::nn::{self, Module};
+//! use ckpt::{LoadOptions, SaveOptions, State, load, save};
+//! use tch::nn;
 //!
 //! let mut store = nn::VarStore::new(tch::Device::Cpu);
-//! let layer = nn::linear(store.root() / "layer", 4, 2, Default::default());
-//! let _output = layer.forward(&tch::Tensor::ones([1, 4], tch::kind::FLOAT_CPU));
-//!
-//! let mut state = State::new();
-//! state.insert("model", variables(&store)?)?;
-//! state.insert("random", RandomState::capture()?)?;
-//! // … `ckpt::save`, and some day `ckpt::load` …
+//! let layer = nn::linear(store.root() / "layer", 4, 2, nn::LinearConfig::default());
+//! {
+//!     let mut state = State::new();
+//!     state.insert("model", variables(&store)?)?;
+//!     state.insert("random", RandomState::capture()?)?;
+//!     save(&path, &state, &SaveOptions::default())?;
+//! }
+//! // … and in another process, with the same model:
+//! let state = load(&path, &LoadOptions::default())?;
 //! let restored = restore_variables(&mut store, &state, "model", Default::default())?;
 //! assert_eq!(restored.restored, ["layer.bias", "layer.weight"]);
 //! RandomState::from_state(&state, "random")?.restore()?;
-//! # Ok::<(), ckpt::Error>(())
+//! # drop(layer);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # What may not happen meanwhile
