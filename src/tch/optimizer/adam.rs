@@ -1,4 +1,4 @@
-//! Adam, and AdamW, which is Adam with another weight decay.
+//! Adam, and `AdamW`, which is Adam with another weight decay.
 
 use std::hint::black_box;
 

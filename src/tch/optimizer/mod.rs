@@ -1,4 +1,4 @@
-//! Optimizers whose state can be saved: SGD, Adam and AdamW.
+//! Optimizers whose state can be saved: SGD, Adam and `AdamW`.
 //!
 //! tch hides the state of its own optimizers, and libtorch's in C++ round otherwise than Python's. These here do
 //! what `torch.optim` does on its single-tensor path (`foreach=False, fused=False`), operation by operation, so

@@ -73,9 +73,9 @@ impl Slots {
         if let Some(slot) = self.get(name) {
             return Ok(slot);
         }
-        let made = make().map_err(of_torch)?;
-        self.push(name, made.shallow_clone());
-        Ok(made)
+        let slot = make().map_err(of_torch)?;
+        self.push(name, slot.shallow_clone());
+        Ok(slot)
     }
 }
 
@@ -97,6 +97,7 @@ pub(super) fn done(result: Result<Tensor, TchError>) -> Result<(), Error> {
 }
 
 /// Takes an error of libtorch, without the trace behind its first line.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
 pub(super) fn of_torch(error: TchError) -> Error {
     let text = error.to_string();
     Error::usage(format!("libtorch: {}", text.lines().next().unwrap_or_default()))
