@@ -89,6 +89,19 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"the third\n");
     }
 
+    #[test]
+    fn it_is_free_though_a_forked_process_has_its_file_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let file = open(&path).unwrap();
+        try_lock(&file).unwrap();
+        // What a fork leaves in the other process: the same open file.
+        let forked = file.try_clone().unwrap();
+        drop(LocalLock { file, is_sure: true });
+        assert!(matches!(take(&path, "the next").unwrap(), Locked::Ours(_)));
+        drop(forked);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_is_refused_and_what_it_leads_to_is_left() {
