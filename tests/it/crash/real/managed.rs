@@ -103,7 +103,6 @@ fn a_killed_writer_leaves_whole_checkpoints() {
         let what = format!("kill {kill}: began {began}, saved {saved:?}");
         let there = run.list().unwrap();
         assert!(there.iter().all(ckpt::record::Listed::is_whole), "{what}: {there:?}");
-        assert!(there.len() <= KEPT + 1, "{what}: {there:?}");
         let resumed = resume(&run, &ResumeOptions::default()).unwrap();
         let step = resumed.as_ref().map_or(0, ckpt::manager::Resumed::step);
         assert!(step == began || Some(step) == saved || (saved.is_none() && step == last), "{what}: {step}");
