@@ -12,7 +12,7 @@
 //! What makes it so: everything that the next step depends on is in the [`Snapshot`] (weights, moments, both random
 //! generators, the count of steps), and libtorch runs on a fixed number of threads.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is")]
+#![cfg_attr(not(test), expect(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

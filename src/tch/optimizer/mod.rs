@@ -20,7 +20,11 @@
 //! let mut state = State::new();
 //! state.insert("optimizer", optimizer.value()?)?;
 //! assert_eq!(state.tensor("optimizer.state.0.exp_avg").map(|it| it.shape()), Some(&[2][..]));
-//! optimizer.restore(&state, "optimizer")?;
+//!
+//! // … `ckpt::save`, and some day, for a new optimizer, `ckpt::load` …
+//! let mut resumed = Optimizer::of(&store, Adam::adamw())?;
+//! resumed.restore(&state, "optimizer")?;
+//! assert_eq!(resumed.groups()[0].rule.lr, 1e-3);
 //! # Ok::<(), ckpt::Error>(())
 //! ```
 
