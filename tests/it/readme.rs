@@ -37,7 +37,8 @@ fn the_output_on_the_samples_is_what_the_readme_shows() {
 fn the_training_loop_is_the_examples() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let (readme, example) = (read("README.md"), read("examples/train_tch.rs"));
-    let (_, section) = readme.split_once("## In a training loop\n").expect("the README shows a training loop");
+    let (_, section) =
+        readme.split_once("## In a training loop\n").expect("the README shows a training loop");
     let (section, _) = section.split_once("\n## ").unwrap();
     let mut shown = 0;
     for block in section.split("```rust,ignore\n").skip(1) {
