@@ -2,8 +2,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::background::{Job, Outcome, Saver, SaverOptions, Ticket, attempt};
-use super::resume::{latest, resume, resume_together};
+use super::background::{Job, Saver, SaverOptions, Ticket, attempt};
+use super::resume::{latest, resume, resume_after};
 use super::retention::{Plan, Policy};
 use super::triggers::{Deadline, Due, Why};
 use super::work::Work;
@@ -87,12 +87,15 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Another writer has the run, an earlier save in the background failed (and the options say to stop then), or as
-    /// [`commit`](super::commit()). What was there before is as it was.
+    /// Another writer has the run, an earlier save in the background failed (and the options say to stop then, and this
+    /// isn't the last save that was due), or as [`commit`](super::commit()). What was there before is as it was.
     pub fn save(&self, request: impl Into<SaveRequest>, state: &State<'_>) -> Result<Committed, Error> {
         let (request, since) = (request.into(), Instant::now());
-        self.settle()?;
-        let id = self.work.begin(request.step)?;
+        let earlier = self.settle();
+        // The last save is tried whatever became of others: there will be no other chance. `finish` tells of them.
+        let is_last = self.work.triggers().is_last_due();
+        let begun = if is_last { Ok(()) } else { earlier }.and_then(|()| self.work.begin(request.step));
+        let id = begun.inspect_err(|_| self.skip(request.step))?;
         let result = attempt(&self.work.saver, id, since, |_| self.work.commit(id, since, &request, state));
         self.work.saver.tell(&match &result {
             Ok(committed) => Event::Saved(committed),
@@ -113,14 +116,11 @@ impl Manager {
     /// then). That this one fails, its ticket says, and [`Manager::finish`].
     pub fn save_async(&self, request: impl Into<SaveRequest>, state: &State<'_>) -> Result<Ticket, Error> {
         let request = request.into();
-        let saver = self.saver()?;
-        let id = self.work.begin(request.step)?;
+        let step = request.step;
+        let begun = self.saver().and_then(|saver| Ok((saver, self.work.begin(step)?)));
+        let (saver, id) = begun.inspect_err(|_| self.skip(step))?;
         let submitted = saver.submit(id, request, state);
-        let is_out = match &submitted {
-            Ok(ticket) => ticket.is_done() && matches!(ticket.wait(), Ok(Outcome::Skipped)),
-            Err(_) => true,
-        };
-        if is_out {
+        if submitted.as_ref().map_or(true, Ticket::is_left_out) {
             self.work.end(id, false);
         }
         submitted
@@ -190,14 +190,14 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// As [`resume_together()`], and as [`Manager::resume_with`].
+    /// As [`resume_together`](super::resume_together()), and as [`Manager::resume_with`].
     pub fn resume_together(
         &self,
         options: &ResumeOptions,
         exchange: &dyn Exchange,
     ) -> Result<Option<Resumed>, Error> {
-        self.settle()?;
-        self.go_on_from(resume_together(self.run(), options, exchange))
+        // A process that has nothing to resume to must say so to the others.
+        self.go_on_from(resume_after(self.settle(), self.run(), options, exchange))
     }
 
     /// Lists the checkpoints, oldest first.
@@ -243,10 +243,14 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// A save in the background failed, now or before: the first one that did.
+    /// A save in the background failed, now or before: the first one that did. Or old checkpoints that should have gone
+    /// are still there, and there was no reporter to say so.
     pub fn finish(self) -> Result<(), Error> {
         let saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        saver.map_or(Ok(()), |saver| saver.finish())
+        let result = saver.as_ref().map_or(Ok(()), |saver| saver.finish());
+        // Its thread may still be removing old checkpoints.
+        drop(saver);
+        result.and_then(|()| self.work.tell_unheard())
     }
 
     /// Returns the saver; its thread begins with the first save in the background.
@@ -277,8 +281,7 @@ impl Manager {
 
     fn go_on_from(&self, resumed: Result<Option<Resumed>, Error>) -> Result<Option<Resumed>, Error> {
         if let Ok(Some(resumed)) = &resumed {
-            self.work.keeper.resumed(resumed.id);
-            self.work.triggers().resumed(resumed.id.step);
+            self.work.resumed(resumed);
         }
         resumed
     }

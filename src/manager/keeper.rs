@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CommitOptions, Committed, Notice, Run, RunLock, SaveRequest, commit};
 use crate::Error;
+use crate::io::commit::Durability;
 use crate::record::CheckpointId;
 use crate::tensor::State;
 
@@ -22,9 +23,9 @@ pub(super) struct Keeper {
 /// Where the history stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Ends {
-    /// The newest name that is there, or was given.
+    /// The newest name.
     newest: Option<CheckpointId>,
-    /// What the work goes on from: what was resumed from, or the last name that was given.
+    /// What the work goes on from: what was resumed from, or saved last.
     tip: Option<CheckpointId>,
 }
 
@@ -32,9 +33,26 @@ struct Ends {
 struct Chain {
     /// Held from the first save on.
     lock: Option<RunLock>,
-    ends: Ends,
-    /// The last checkpoint that was committed, or resumed from.
-    parent: Option<CheckpointId>,
+    /// Where the checkpoints stand that are there.
+    there: Ends,
+    /// The names that were given, in their order, to saves that aren't over.
+    given: Vec<CheckpointId>,
+}
+
+impl Chain {
+    /// Returns where the history stands if all saves come to a checkpoint.
+    fn ends(&self) -> Ends {
+        match self.given.last() {
+            Some(last) => Ends { newest: self.there.newest.max(Some(*last)), tip: Some(*last) },
+            None => self.there,
+        }
+    }
+
+    /// Takes note that a checkpoint is there.
+    fn add(&mut self, id: CheckpointId) {
+        self.given.retain(|given| *given != id);
+        self.there = Ends { newest: self.there.newest.max(Some(id)), tip: Some(id) };
+    }
 }
 
 /// The name of a checkpoint that is about to be saved.
@@ -43,9 +61,7 @@ pub(super) struct Named {
     /// The name.
     pub(super) id: CheckpointId,
     /// What is odd about it.
-    pub(super) notice: Option<Notice>,
-    /// Where the history stood before.
-    before: Ends,
+    notice: Option<Notice>,
 }
 
 impl Keeper {
@@ -61,9 +77,7 @@ impl Keeper {
 
     /// Takes note of what the work goes on from.
     pub(super) fn resumed(&self, from: CheckpointId) {
-        let mut chain = self.chain();
-        chain.ends.tip = Some(from);
-        chain.parent = Some(from);
+        self.chain().there.tip = Some(from);
     }
 
     /// Gives the next checkpoint its name. The first time, this takes the run's lock.
@@ -74,10 +88,9 @@ impl Keeper {
     pub(super) fn name(&self, step: u64) -> Result<Named, Error> {
         let mut chain = self.chain();
         self.begin(&mut chain)?;
-        let before = chain.ends;
-        let (id, notice) = next(before, step)?;
-        chain.ends = Ends { newest: Some(id), tip: Some(id) };
-        Ok(Named { id, notice, before })
+        let (id, notice) = next(chain.ends(), step)?;
+        chain.given.push(id);
+        Ok(Named { id, notice })
     }
 
     /// Saves the checkpoint of a name. Where that fails for good, the name is to be given back.
@@ -91,9 +104,9 @@ impl Keeper {
         request: &SaveRequest,
         state: &State<'_>,
     ) -> Result<Committed, Error> {
-        let parent = self.chain().parent;
+        let parent = self.chain().there.tip;
         let mut committed = commit(&self.run, named.id, parent, request, state, &self.options)?;
-        self.chain().parent = Some(named.id);
+        self.chain().add(named.id);
         committed.notices.extend(named.notice.clone());
         Ok(committed)
     }
@@ -112,16 +125,22 @@ impl Keeper {
         // A checkpoint of an error in its last step is there.
         let is_there = !matches!(self.run.disk().stat(&self.run.path(named.id)), Ok(None));
         let mut chain = self.chain();
-        if !is_there && chain.ends.newest == Some(named.id) {
-            chain.ends = named.before;
+        if is_there {
+            chain.add(named.id);
         }
+        chain.given.retain(|given| *given != named.id);
+    }
+
+    /// Returns whether what was saved would survive a loss of power.
+    pub(super) fn is_durable(&self) -> bool {
+        self.options.save.durability == Durability::Full
     }
 
     /// Takes the lock, and looks at what is there.
     fn begin(&self, chain: &mut Chain) -> Result<(), Error> {
         if chain.lock.is_none() {
             let lock = self.run.lock()?;
-            chain.ends.newest = self.run.ids()?.last().copied();
+            chain.there.newest = self.run.ids()?.last().copied();
             chain.lock = Some(lock);
         }
         Ok(())
@@ -133,7 +152,7 @@ impl Keeper {
 }
 
 /// Returns the name of the checkpoint at a step. It stays in the newest one's generation where it goes on from
-/// there, or from nowhere, and its step is a later one; otherwise a new generation begins.
+/// there, or nobody said from where, and its step is a later one; otherwise a new generation begins.
 fn next(ends: Ends, step: u64) -> Result<(CheckpointId, Option<Notice>), Error> {
     let Some(newest) = ends.newest else { return Ok((CheckpointId { generation: 0, step }, None)) };
     if step > newest.step && ends.tip.is_none_or(|tip| tip == newest) {
@@ -187,8 +206,13 @@ mod tests {
         assert_eq!((again.id, again.notice.clone()), (named.id, None));
         keeper.commit(&again, &SaveRequest::at(5), &State::new()).unwrap();
         assert_eq!(keeper.name(5).unwrap().id, id("step-0000000005-g1"));
-        // Of two that were named, the later stays the newest.
+        // Whichever of several comes to nothing, the others stay where they are.
+        let lost = [keeper.name(6).unwrap(), keeper.name(7).unwrap()];
+        for named in &lost {
+            keeper.give_back(named);
+        }
         let (first, second) = (keeper.name(6).unwrap(), keeper.name(7).unwrap());
+        assert_eq!(first.id, lost[0].id);
         keeper.give_back(&first);
         let third = keeper.name(8).unwrap();
         assert_eq!([second.id, third.id], [id("step-0000000007-g1"), id("step-0000000008-g1")]);

@@ -1,6 +1,6 @@
 //! What every save is followed by, in the background or not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use super::background::SaverOptions;
 use super::keeper::{Keeper, Named};
 use super::retention::{Candidate, Plan, Policy, Pruned, plan};
 use super::triggers::Triggers;
-use super::{Committed, Event, ManagerOptions, Run, SaveRequest, Semantic, survey};
-use crate::record::{CheckpointId, Level};
+use super::{Committed, Event, ManagerOptions, Resumed, Run, SaveRequest, Semantic, survey};
+use crate::record::{CheckpointId, CheckpointStanding, Level};
 use crate::tensor::State;
 use crate::validate::VerifyOptions;
 use crate::{Error, ErrorKind};
@@ -24,6 +24,10 @@ pub(super) struct Work {
     triggers: Mutex<Triggers>,
     /// The names of the saves that aren't over.
     open: Mutex<HashMap<CheckpointId, Named>>,
+    /// What a resume has skipped: damage that a look at the head doesn't show.
+    distrusted: Mutex<BTreeSet<CheckpointId>>,
+    /// Why old checkpoints stay that should go, where nobody listens.
+    unheard: Mutex<Option<Error>>,
 }
 
 impl Work {
@@ -39,6 +43,8 @@ impl Work {
             semantic: Mutex::new(semantic),
             triggers: Mutex::new(Triggers::new(&triggers)?),
             open: Mutex::default(),
+            distrusted: Mutex::default(),
+            unheard: Mutex::default(),
         })
     }
 
@@ -95,7 +101,10 @@ impl Work {
     pub(super) fn end(&self, id: CheckpointId, is_saved: bool) {
         let named = lock(&self.open).remove(&id);
         if is_saved {
-            self.retain();
+            // What isn't durable takes nobody's place.
+            if self.keeper.is_durable() {
+                self.retain();
+            }
         } else {
             self.triggers().skipped(id.step);
             if let Some(named) = named {
@@ -104,10 +113,26 @@ impl Work {
         }
     }
 
-    /// Removes what the manager's own policy lets go. An error is the reporter's to hear: what was saved is saved.
+    /// Takes note of what the work went on from, and of what it didn't.
+    pub(super) fn resumed(&self, resumed: &Resumed) {
+        self.keeper.resumed(resumed.id);
+        self.triggers().resumed(resumed.id.step);
+        lock(&self.distrusted).extend(resumed.skipped.iter().map(|skipped| skipped.id));
+    }
+
+    /// Returns, once, why old checkpoints stay that should have gone, where there is no reporter to hear it.
+    ///
+    /// # Errors
+    ///
+    /// That.
+    pub(super) fn tell_unheard(&self) -> Result<(), Error> {
+        lock(&self.unheard).take().map_or(Ok(()), Err)
+    }
+
+    /// Removes what the manager's own policy lets go. An error fails no save: what was saved is saved.
     fn retain(&self) {
         let Some(policy) = &self.retention else { return };
-        let (removed, error) = match self.plan(policy) {
+        let (removed, error) = match self.plan(policy).and_then(refuse_unmeasured) {
             Ok(plan) => {
                 let Pruned { removed, failed } = self.apply(&plan);
                 (removed, failed.map(|(_, error)| error))
@@ -116,6 +141,9 @@ impl Work {
         };
         if !removed.is_empty() || error.is_some() {
             self.saver.tell(&Event::Pruned { removed: &removed, error: error.as_ref() });
+        }
+        if self.saver.reporter.is_none() {
+            *lock(&self.unheard) = error;
         }
     }
 
@@ -127,14 +155,31 @@ impl Work {
     /// The run can't be listed, or as [`plan()`].
     pub(super) fn plan(&self, policy: &Policy) -> Result<Plan, Error> {
         let options = VerifyOptions::default().with_level(Level::Container);
-        let candidates: Vec<Candidate> =
+        let mut candidates: Vec<Candidate> =
             survey(self.keeper.run(), &options)?.iter().map(Candidate::from).collect();
+        let distrusted = lock(&self.distrusted);
+        for candidate in candidates.iter_mut().filter(|candidate| distrusted.contains(&candidate.id)) {
+            if candidate.standing == CheckpointStanding::Good {
+                candidate.standing = CheckpointStanding::Unverified;
+            }
+        }
         plan(&candidates, policy)
     }
 
     /// Removes what a plan lets go.
     pub(super) fn apply(&self, plan: &Plan) -> Pruned {
         plan.apply(|id| self.keeper.run().remove(id).map(drop))
+    }
+}
+
+/// Refuses a plan by a metric that no good checkpoint has: it may be a typing error, and what goes is gone.
+fn refuse_unmeasured(plan: Plan) -> Result<Plan, Error> {
+    match plan.unmeasured.first() {
+        Some(metric) if plan.removals().next().is_some() => Err(Error::usage(format!(
+            "nothing is removed: the policy goes by the metric '{}', which no good checkpoint has",
+            metric.escape_debug()
+        ))),
+        _ => Ok(plan),
     }
 }
 

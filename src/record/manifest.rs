@@ -137,9 +137,10 @@ impl Manifest {
         }
     }
 
-    /// Returns whether every artifact that can be verified was, before the checkpoint was committed.
+    /// Returns whether every artifact that can be verified was read through and verified, before the checkpoint was
+    /// committed.
     pub fn was_validated(&self) -> bool {
-        self.artifacts.iter().all(|artifact| !artifact.proven || artifact.validated.is_some())
+        self.artifacts.iter().all(|artifact| !artifact.proven || artifact.validated >= Some(Level::Load))
     }
 
     /// Returns the size of all artifacts, in bytes.

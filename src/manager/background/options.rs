@@ -55,8 +55,8 @@ pub struct SaverOptions {
     pub reporter: Option<Reporter>,
     /// What waits between two attempts.
     pub clock: Arc<dyn Clock>,
-    /// Is called when a save is over and who waits for it was told: with what was saved, if anything was. On the
-    /// saver's thread, or the calling one; the next save waits for it.
+    /// Is called when a save is over: with what was saved, after who waits for it was told; or with nothing, before
+    /// that. On the saver's thread, or the calling one; the next save waits for it.
     pub after: Option<After>,
 }
 

@@ -59,6 +59,12 @@ impl Ticket {
         self.0.seen.load(Ordering::Relaxed)
     }
 
+    /// Returns whether it was left out. Doesn't wait, and tells of no failure.
+    pub fn is_left_out(&self) -> bool {
+        let result = self.0.result.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*result, Some(Ok(Outcome::Skipped)))
+    }
+
     /// Returns whether it is over, well or not. Doesn't wait.
     pub fn is_done(&self) -> bool {
         self.0.result.lock().unwrap_or_else(PoisonError::into_inner).is_some()

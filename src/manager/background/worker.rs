@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::attempts::attempt;
 use super::queue::Queue;
-use super::{Outcome, SaverOptions, priority};
+use super::{OnFailure, Outcome, SaverOptions, last_words, priority};
 use crate::Error;
 use crate::manager::{Committed, Event, SaveRequest};
 use crate::record::CheckpointId;
@@ -50,9 +50,17 @@ pub(super) fn run(queue: &Queue, options: &SaverOptions, mut commit: Commit) {
             Err(error) => Event::Failed { id, error },
         };
         options.tell(&event);
+        if let (Err(error), None, OnFailure::GoOn) = (&result, &options.reporter, options.on_failure) {
+            last_words::say(&format!("{id} isn't saved, and the work goes on: {error}"));
+        }
         let saved = result.as_ref().ok().cloned();
+        if saved.is_none() {
+            options.end(id, None);
+        }
         queue.done(queued, result.map(|committed| Outcome::Saved(Box::new(committed))));
-        options.end(id, saved.as_ref());
+        if saved.is_some() {
+            options.end(id, saved.as_ref());
+        }
     }
 }
 

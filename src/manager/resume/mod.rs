@@ -13,4 +13,5 @@ mod walk;
 pub use find::{latest, resume};
 pub use found::{Latest, Resumed};
 pub use options::ResumeOptions;
+pub(super) use together::resume_after;
 pub use together::resume_together;

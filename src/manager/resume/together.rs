@@ -31,13 +31,24 @@ pub fn resume_together(
     options: &ResumeOptions,
     exchange: &dyn Exchange,
 ) -> Result<Option<Resumed>, Error> {
+    resume_after(Ok(()), run, options, exchange)
+}
+
+/// As [`resume_together`], for a process that may know already that it can't resume.
+pub(in crate::manager) fn resume_after(
+    before: Result<(), Error>,
+    run: &Run,
+    options: &ResumeOptions,
+    exchange: &dyn Exchange,
+) -> Result<Option<Resumed>, Error> {
     // Whatever happens, every process broadcasts once and agrees once: none waits for another in vain.
     let own = if exchange.rank() == 0 {
-        let resumed = resume(run, options);
+        let resumed = before.and_then(|()| resume(run, options));
         exchange.broadcast(&encode(&resumed))?;
         resumed
     } else {
-        follow(run, &exchange.broadcast(&[])?, options)
+        let message = exchange.broadcast(&[])?;
+        before.and_then(|()| follow(run, &message, options))
     };
     let all = exchange.all_agree(own.is_ok())?;
     match own? {

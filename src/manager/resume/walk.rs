@@ -7,6 +7,9 @@ use crate::manager::Run;
 use crate::record::{CheckpointId, Code, Finding, Level, Skipped};
 use crate::{Error, ErrorKind};
 
+/// How often the run is listed anew, because another process removed what was being looked at.
+const MAX_LOOKS: usize = 10;
+
 /// A good checkpoint, and what was found of it.
 pub(super) struct Walked<T> {
     pub(super) id: CheckpointId,
@@ -24,11 +27,14 @@ pub(super) fn back<T>(
     force: bool,
     attempt: &dyn Fn(CheckpointId) -> Result<T, Error>,
 ) -> Result<Option<Walked<T>>, Error> {
-    let mut rest = run.ids()?;
-    let mut skipped = Vec::new();
+    let (mut rest, mut skipped, mut looks) = (run.ids()?, Vec::new(), 0);
     while let Some(id) = rest.pop() {
         match attempt(id) {
             Ok(found) => return Ok(Some(Walked { id, found, skipped })),
+            // Another process removed it, and so there is a newer one.
+            Err(_) if is_gone(run, id) && looks < MAX_LOOKS => {
+                (rest, skipped, looks) = (run.ids()?, Vec::new(), looks + 1);
+            }
             Err(_) if is_gone(run, id) => {}
             Err(error) if force || may_skip(&error) => {
                 skipped.push(Skipped::new(id, run.path(id), finding_of(&error)));

@@ -64,7 +64,15 @@ impl Run {
         let directory = resolve_directory(&*disk, directory)?;
         layout::check(&*disk, &directory.join(layout::NAME))?;
         // The branch may be a link to a larger disk.
-        let branch = resolve_directory(&*disk, &directory.join(BRANCH))?;
+        let link = directory.join(BRANCH);
+        let branch = resolve_directory(&*disk, &link)?;
+        let stat =
+            |path: &Path| disk.stat(path).map_err(|error| Error::io(path, "look at the branch", error));
+        if stat(&link)?.is_some() && stat(&branch)?.is_none() {
+            let message =
+                "it is a link that leads to nothing: is the disk mounted that the checkpoints are on?";
+            return Err(Error::usage(message).at(link));
+        }
         Ok(Self { disk, directory, branch })
     }
 

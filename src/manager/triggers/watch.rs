@@ -74,6 +74,8 @@ impl Triggers {
     /// Says with which step the work goes on: the one that was resumed. Intervals begin there.
     pub fn resumed(&mut self, step: u64) {
         let now = self.clock.elapsed();
+        // What was due belongs to a history that was left.
+        self.open = None;
         self.interval.restart(step, now);
         self.pace.answered(now);
     }
@@ -149,6 +151,11 @@ impl Triggers {
             self.ending = by_signal.or(is_near.then_some(Why::Deadline));
         }
         self.ending
+    }
+
+    /// Returns whether the last save is due, and not answered for.
+    pub fn is_last_due(&self) -> bool {
+        self.open.is_some_and(|open| open.is_final)
     }
 
     /// Returns whether the last save was made: the loop should have stopped.

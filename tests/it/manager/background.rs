@@ -40,7 +40,8 @@ fn a_loop_that_saves_in_the_background_leaves_what_its_policy_keeps() {
     let directory = tempfile::tempdir().unwrap();
     let removed = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&removed);
-    let options = options()
+    // What isn't durable lets nothing go.
+    let options = ManagerOptions::default()
         .with_retention(Policy::default().keep_last(2).keep_every("40".parse().unwrap()))
         .with_triggers(TriggerOptions::default().every_steps(10))
         .with_reporter(move |event| {
@@ -180,4 +181,84 @@ fn what_a_plan_lets_go_is_removed_and_no_more() {
     let removed: Vec<_> = manager.prune(&plan).unwrap().iter().map(|id| id.step).collect();
     assert_eq!((removed, steps(&manager)), (vec![2, 3], vec![1, 4]));
     assert!(Manager::open(directory.path(), options().with_retention(Policy::default())).is_err());
+}
+
+/// Flips a bit of the data of a step's state: a look at the head doesn't show it.
+fn flip(manager: &Manager, step: u64) {
+    let path = manager.run().path(CheckpointId { generation: 0, step }).join("state.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn what_a_resume_skipped_takes_nobodys_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ManagerOptions::default().with_retention(Policy::default().keep_last(2));
+    let manager = Manager::open(directory.path(), options).unwrap();
+    for step in [100, 200] {
+        manager.save(step, &state(&[7; 5000])).unwrap();
+    }
+    flip(&manager, 200);
+    let resumed = manager.resume().unwrap().unwrap();
+    assert_eq!((resumed.step(), resumed.skipped.len()), (100, 1));
+    let plan = manager.plan(&Policy::default().keep_last(1)).unwrap();
+    assert_eq!(plan.removals().count(), 0, "100 is the newest that is known to be good");
+    manager.save(150, &state(&[8; 5000])).unwrap();
+    assert_eq!(steps(&manager), [100, 200, 150]);
+    manager.finish().unwrap();
+}
+
+#[test]
+fn a_metric_that_nobody_measured_removes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = Policy::default().keep_last(1).keep_best("val_los:min:2".parse().unwrap());
+    let manager = Manager::open(directory.path(), ManagerOptions::default().with_retention(policy)).unwrap();
+    for step in 1..=3 {
+        manager.save(SaveRequest::at(step).with_metric("val_loss", 0.5), &State::new()).unwrap();
+    }
+    assert_eq!(steps(&manager), [1, 2, 3]);
+    let error = manager.finish().unwrap_err().to_string();
+    assert!(error.contains("'val_los'"), "{error}");
+}
+
+#[test]
+fn the_last_save_is_tried_whatever_failed_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let triggers = TriggerOptions::default().every_steps(1).before(Deadline::After(Duration::from_hours(1)));
+    let manager = Manager::open(directory.path(), options().with_triggers(triggers)).unwrap();
+    manager.save_async(refused(1), &State::new()).unwrap().wait().unwrap_err();
+    manager.end_by(Deadline::After(Duration::from_secs(1)));
+    assert!(manager.should_save(2).unwrap().is_final());
+    manager.save(2, &State::new()).unwrap();
+    assert_eq!(steps(&manager), [2]);
+    let error = manager.finish().unwrap_err().to_string();
+    assert!(error.contains("step-0000000001 isn't saved"), "{error}");
+}
+
+#[test]
+fn an_interval_comes_round_again_after_a_failure_and_after_a_resume() {
+    let directory = tempfile::tempdir().unwrap();
+    let triggers = TriggerOptions::default().every_steps(10);
+    let manager = Manager::open(directory.path(), options().with_triggers(triggers.clone())).unwrap();
+    manager.save(10, &State::new()).unwrap();
+    // Another writer has the run.
+    let second = Manager::open(directory.path(), options().with_triggers(triggers)).unwrap();
+    assert!(second.should_save(10).is_some());
+    second.save(10, &State::new()).unwrap_err();
+    assert!(second.should_save(20).is_some());
+    second.save_async(20, &State::new()).unwrap_err();
+    assert!(second.should_save(30).is_some());
+    // Nobody answers for this one: the loop goes back instead.
+    assert_eq!(second.resume().unwrap().unwrap().step(), 10);
+    assert!(second.should_save(15).is_none() && second.should_save(20).is_some());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_branch_on_a_disk_that_is_not_there_is_no_new_run() {
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(directory.path().join("mount/run"), directory.path().join("main")).unwrap();
+    let error = Manager::open(directory.path(), options()).unwrap_err().to_string();
+    assert!(error.contains("leads to nothing"), "{error}");
 }
