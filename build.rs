@@ -55,7 +55,12 @@ print(*cpp_extension.include_paths(), sep='\\n')
         if libtorch.libraries.join("libtorch_cuda.so").exists() {
             build.define("CKPT_WITH_CUDA", None);
         }
-        build.file("src/tch/shim.cpp").try_compile("ckpt_tch").map_err(|error| error.to_string())
+        build.file("src/tch/shim.cpp").try_compile("ckpt_tch").map_err(|error| error.to_string())?;
+        // This package's own programs find libtorch again when they are run, without a variable that says where.
+        if env::var_os("CARGO_CFG_UNIX").is_some() {
+            println!("cargo::rustc-link-arg=-Wl,-rpath,{}", libtorch.libraries.display());
+        }
+        Ok(())
     }
 
     fn find() -> Result<Libtorch, String> {

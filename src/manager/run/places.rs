@@ -66,11 +66,11 @@ impl Run {
         // The branch may be a link to a larger disk.
         let link = directory.join(BRANCH);
         let branch = resolve_directory(&*disk, &link)?;
-        let stat =
-            |path: &Path| disk.stat(path).map_err(|error| Error::io(path, "look at the branch", error));
-        if stat(&link)?.is_some() && stat(&branch)?.is_none() {
+        // A link that leads nowhere is as it was, and no directory.
+        let stat = disk.stat(&branch).map_err(|error| Error::io(&branch, "look at the branch", error))?;
+        if stat.is_some_and(|stat| !stat.is_directory) {
             let message =
-                "it is a link that leads to nothing: is the disk mounted that the checkpoints are on?";
+                "it is no directory, or a link that leads to nothing: is the disk mounted that it is on?";
             return Err(Error::usage(message).at(link));
         }
         Ok(Self { disk, directory, branch })
