@@ -7,9 +7,9 @@ Run it on a quiet machine, with a Python that has torch and safetensors (require
 
 The states are those of save.py. Of each save two times are taken: how long the call holds the training loop,
 and how long it takes from the call until the checkpoint is durable. async_save runs in every way that works
-without an accelerator: staging anew each time or into memory that is kept, shared or not, in a thread or in a
-process; where it stages in a thread of its own, the loop is held until that is done, since the weights must not
-change before. The limit of the call is one memcpy of the state into memory that was touched before, by as many
+without an accelerator: staging anew each time or into memory that is kept, shared or not, in a thread or (with
+--processes) in a process; where it stages in a thread of its own, the loop is held until that is done, since the
+weights must not change before. The limit of the call is one memcpy of the state into memory that was touched before, by as many
 threads.
 
 The part `loop` has a fixed loop of matrix products, and how much longer a step of it takes while a save is in
@@ -21,11 +21,8 @@ ratio is the median of the rounds' ratios.
 
 import argparse
 import itertools
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,7 +33,9 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType
 
-from common import Ours, best, build, interleave, machine, median_ratio, print_rows, rows, say_aims, write_json
+from common import (
+    Ours, best, build, interleave, machine, measure_parts, median_ratio, print_rows, rows, say_aims, write_json,
+)
 from save import STATES
 
 CORES = os.cpu_count()
@@ -92,12 +91,15 @@ def prepare_torch(folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=0, world_size=1)
 
 
-def working_peers(folder, threads):
+def working_peers(folder, threads, with_processes):
     """Returns the ways that work on this machine, with each number of threads that write, and says why the others
     don't."""
     peers = {}
     for (name, (kind, staging)), writers in itertools.product(KINDS.items(), threads):
         name = f"{name}, {writers} thr"
+        if kind == "process" and not with_processes:
+            print(f"skipped: {name} (only with --processes: it may hang)")
+            continue
         place = folder / "probe"
         try:
             peer = Peer(kind, staging, writers)
@@ -154,7 +156,7 @@ def measure_saving(options, ours, folder, name):
     """Times the saves of one state: two tables, and the aims."""
     state = STATES[name]()
     size = sum(tensor.nbytes for tensor in state.values())
-    peers = working_peers(folder, sorted({1, CORES}))
+    peers = working_peers(folder, sorted({1, CORES}), options.processes)
     pairs = interleave(savers(ours, Files(folder), peers, name, state), options.rounds)
     held, durable = part_of(pairs, 0), part_of(pairs, 1)
     del durable[LIMIT]
@@ -207,7 +209,7 @@ class Loop:
 
 def measure_loop(options, ours, folder, name="uniform"):
     """Times the steps of a loop, alone and while a save is in flight."""
-    state, files, peers = STATES[name](), Files(folder), working_peers(folder, [1])
+    state, files, peers = STATES[name](), Files(folder), working_peers(folder, [1], options.processes)
     spare = max(1, CORES - 1)
     places = {f"{spare} of {CORES} cores": spare, f"{CORES} of {CORES} cores": CORES}
     table = {}
@@ -241,6 +243,7 @@ def arguments():
     parser.add_argument("--dir", type=Path, help="where the files go: a disk (default: Cargo's target)")
     parser.add_argument("--json", type=Path, help="where the tables go as JSON (default: Cargo's target)")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
+    parser.add_argument("--processes", action="store_true", help="async_save in processes as well: it may hang")
     return parser.parse_args()
 
 
@@ -260,25 +263,14 @@ def measure(options, programs):
     return tables, say_aims(aims)
 
 
-def measure_all(options, programs):
-    """Measures every part in a process of its own, one after the other, and gathers what they return."""
-    tables, reached = {}, []
-    for part in PARTS:
-        target = programs / f"compare-async-{part}.json"
-        command = [sys.executable, __file__, "--only", part, "--json", target, "--rounds", str(options.rounds),
-                   "--threads", str(options.threads), *(["--dir", options.dir] if options.dir else [])]
-        subprocess.run(command, check=True)
-        document = json.loads(target.read_text())
-        target.unlink()
-        tables |= document["tables"]
-        reached += document["aims"]
-    return tables, reached
-
-
 def main():
     options = arguments()
     programs = build()
-    tables, reached = (measure if options.only else measure_all)(options, programs)
+    more = ["--processes"] if options.processes else []
+    if options.only:
+        tables, reached = measure(options, programs)
+    else:
+        tables, reached = measure_parts(__file__, PARTS, options, programs, more)
     result = {"schema": "ckpt.compare/1", "machine": machine(), "rounds": options.rounds,
               "threads": options.threads, "tables": tables, "aims": reached}
     write_json(options.json or programs / "compare-async.json", result)

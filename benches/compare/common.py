@@ -160,6 +160,25 @@ def say_aims(aims):
     return reached
 
 
+def measure_parts(script, parts, options, programs, more=()):
+    """Measures every part in a process of its own, one after the other, and gathers their tables and aims.
+
+    What a process has freed makes its next allocations faster than those of one that has just begun, as
+    a resumed training has: torch.load is up to ten times as fast into memory that it had before.
+    """
+    tables, reached = {}, []
+    for part in parts:
+        target = programs / f"{Path(script).stem}-{part}.json"
+        command = [sys.executable, script, "--only", part, "--json", target, "--rounds", str(options.rounds),
+                   "--threads", str(options.threads), *(["--dir", options.dir] if options.dir else []), *more]
+        subprocess.run(command, check=True)
+        document = json.loads(target.read_text())
+        target.unlink()
+        tables |= document["tables"]
+        reached += document["aims"]
+    return tables, reached
+
+
 def write_json(place, result):
     place.write_text(json.dumps(result, indent=1) + "\n")
     print(f"\nAs JSON: {place}")

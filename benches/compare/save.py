@@ -15,17 +15,16 @@ Memory that was never touched is slow behind a hypervisor that takes back idle p
 the state's size is touched and freed before each timing ("warm memory"); the same table without that is
 shown as well ("cold memory").
 
-Each part runs in a process of its own. Loading is into memory of one's own, from a file that is in the page cache, and from one that isn't.
+Each part runs in a process of its own. Loading is into memory of one's own, from a file that is in the page
+cache, and from one that isn't.
 A number in a table is a median; a ratio is the median of the rounds' ratios.
 """
 
 import argparse
 import itertools
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -35,8 +34,8 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from common import (
-    Ours, best, build, interleave, machine, make_cached, make_cold, median_ratio, print_rows, rows, say_aims,
-    timed, write_json,
+    Ours, best, build, interleave, machine, make_cached, make_cold, measure_parts, median_ratio, print_rows, rows,
+    say_aims, timed, write_json,
 )
 
 CORES = os.cpu_count()
@@ -309,31 +308,15 @@ def measure(options, programs):
     return tables, say_aims(aims)
 
 
-def measure_all(options, programs):
-    """Measures every part in a process of its own, one after the other, and gathers what they return.
-
-    What a process has freed makes its next allocations faster than those of one that has just begun, as
-    a resumed training has: torch.load is up to ten times as fast into memory that it had before.
-    """
-    tables, reached = {}, []
-    for part in PARTS:
-        target = programs / f"compare-save-{part}.json"
-        command = [sys.executable, __file__, "--only", part, "--json", target, "--rounds", str(options.rounds),
-                   "--threads", str(options.threads), *(["--dir", options.dir] if options.dir else [])]
-        subprocess.run(command, check=True)
-        document = json.loads(target.read_text())
-        target.unlink()
-        tables |= document["tables"]
-        reached += document["aims"]
-    return tables, reached
-
-
 def main():
     options = arguments()
     programs = build()
     if not shutil.which("fio") and options.only in (None, *STATES):
         print("skipped: fio (it isn't installed)")
-    tables, reached = (measure if options.only else measure_all)(options, programs)
+    if options.only:
+        tables, reached = measure(options, programs)
+    else:
+        tables, reached = measure_parts(__file__, PARTS, options, programs)
     result = {"schema": "ckpt.compare/1", "machine": machine(), "rounds": options.rounds,
               "threads": options.threads, "tables": tables, "aims": reached}
     write_json(options.json or programs / "compare-save.json", result)
