@@ -40,7 +40,9 @@ use crate::tensor::State;
 ///     }
 /// }
 /// manager.finish()?; // waits, and tells what failed
-/// assert_eq!(Manager::open(&place, ManagerOptions::default())?.list()?.len(), 2);
+/// // While a save is in flight, none is due: these steps take no time, and a save does.
+/// let left = Manager::open(&place, ManagerOptions::default())?.list()?.len();
+/// assert!((1..=2).contains(&left));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
