@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::marker::MarkerUpdate;
 use super::{Format, SaveOptions, Saved};
 use crate::Error;
+use crate::format::torch::Pickled;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
@@ -68,6 +69,28 @@ pub fn save_on(
     save_checked(disk, path, state, options, &|| Ok(()))
 }
 
+/// Saves what only Python's pickler could write down: see [`Pickled`]. As [`save`] in all else.
+///
+/// It is verified by its bytes alone (level `container`) where only who trusts it may load it, and as deep as asked
+/// where a safe reader takes it.
+///
+/// # Errors
+///
+/// As [`save`]; or the format is another than [`Format::Torch`].
+pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -> Result<Saved, Error> {
+    let format = options.format.map_or_else(|| Format::of(path), Ok)?;
+    if format != Format::Torch {
+        let message =
+            format!("a file of the format {} holds no pickled objects: end its name in .pt", format.as_str());
+        return Err(Error::usage(message).at(path));
+    }
+    let encoding =
+        torch::encode_pickled(pickled, &encode_options(options)).map_err(|error| error.at(path))?;
+    let level = if pickled.is_safe() { options.level } else { options.level.min(Level::Container) };
+    let options = SaveOptions { level, ..options.clone() };
+    store(&LocalDisk, path, &encoding, format, &options, &|| Ok(()))
+}
+
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
 /// what they were.
 pub(super) fn save_checked(
@@ -88,16 +111,20 @@ fn encode<'s>(
     format: Format,
     options: &SaveOptions,
 ) -> Result<Box<dyn Encoding + 's>, Error> {
-    let encode = EncodeOptions {
-        algorithm: options.algorithm,
-        position: options.position.clone(),
-        metadata: options.metadata.clone(),
-    };
+    let encode = encode_options(options);
     Ok(match format {
         Format::Safetensors => Box::new(safetensors::encode(state, &encode)?),
         Format::Torch => Box::new(torch::encode(state, &encode, torch::Flavour::Full)?),
         Format::TorchFlat => Box::new(torch::encode(state, &encode, torch::Flavour::Flat)?),
     })
+}
+
+fn encode_options(options: &SaveOptions) -> EncodeOptions {
+    EncodeOptions {
+        algorithm: options.algorithm,
+        position: options.position.clone(),
+        metadata: options.metadata.clone(),
+    }
 }
 
 /// Writes, verifies and commits a file.

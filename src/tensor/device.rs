@@ -1,8 +1,10 @@
 //! Memory that isn't the host's.
 
+use std::any::Any;
 use std::fmt;
 
 use super::Source;
+use super::source::copy_part;
 use crate::Error;
 
 /// Who copies bytes from an accelerator to the host.
@@ -50,4 +52,50 @@ pub trait HostMemory: Send + Sync + fmt::Debug {
 
     /// Returns the bytes, to be written to.
     fn bytes_mut(&mut self) -> &mut [u8];
+
+    /// Returns the memory as what it is, so that who allocated it knows it again: see [`Source::as_any`].
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+}
+
+/// Who provides memory for what is loaded, in place of the memory that this crate takes from the system.
+///
+/// So a framework's tensors are filled where they are, also where they are only made while a checkpoint is loaded:
+/// see [`LoadOptions::with_memory`](crate::LoadOptions::with_memory).
+pub trait Allocator: Send + Sync + fmt::Debug {
+    /// Provides memory of the host, as long as was asked for. What is in it doesn't matter.
+    ///
+    /// # Errors
+    ///
+    /// There isn't enough of it.
+    fn allocate(&self, len: usize) -> Result<Box<dyn HostMemory>, Error>;
+}
+
+/// Memory of the host that was filled, and that nobody changes any more.
+#[derive(Debug)]
+pub(crate) struct Filled(Box<dyn HostMemory>);
+
+impl Filled {
+    pub(crate) fn new(memory: Box<dyn HostMemory>) -> Self {
+        Self(memory)
+    }
+}
+
+impl Source for Filled {
+    fn len(&self) -> u64 {
+        self.0.bytes().len() as u64
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        copy_part(self.0.bytes(), buffer, offset)
+    }
+
+    fn bytes(&self) -> Result<Option<&[u8]>, Error> {
+        Ok(Some(self.0.bytes()))
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        self.0.as_any()
+    }
 }

@@ -6,6 +6,7 @@
 //! walked, compared or dropped.
 
 mod adapter;
+mod build;
 mod device;
 mod find;
 mod gather;
@@ -25,7 +26,9 @@ mod view;
 mod walk;
 
 pub use adapter::TensorSource;
-pub use device::{Device, DeviceCopy, HostMemory};
+pub use build::TreeBuilder;
+pub(crate) use device::Filled;
+pub use device::{Allocator, Device, DeviceCopy, HostMemory};
 pub(crate) use gather::{gather, gather_into, swap, swap_width};
 pub use layout::{LayoutError, extent};
 pub use node::{Array, ArrayData, Body, Map, MapKind, Node, NodeId, Object, Storage, StorageId, Tensor};

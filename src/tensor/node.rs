@@ -70,8 +70,13 @@ pub enum Node {
 }
 
 impl Node {
-    /// Returns the integer of two's complement little-endian bytes.
-    pub(crate) fn integer(bytes: &[u8]) -> Self {
+    /// Returns the integer of two's complement little-endian bytes; none are zero.
+    ///
+    /// ```
+    /// use ckpt::tensor::Node;
+    /// assert_eq!(Node::integer(&[0xfe, 0xff]), Node::Int(-2));
+    /// ```
+    pub fn integer(bytes: &[u8]) -> Self {
         let sign = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
         let mut significant = bytes;
         // The sign can be told from the byte before: the last one carries nothing.

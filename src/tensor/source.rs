@@ -195,7 +195,7 @@ impl Source for Vec<u8> {
 }
 
 /// Fills `buffer` with the bytes from `offset` on.
-fn copy_part(bytes: &[u8], buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+pub(super) fn copy_part(bytes: &[u8], buffer: &mut [u8], offset: u64) -> Result<(), Error> {
     let start = usize::try_from(offset).ok();
     let part = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
     let part = part.ok_or_else(|| outside(buffer.len(), offset, bytes.len() as u64))?;

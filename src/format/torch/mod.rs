@@ -23,7 +23,7 @@ pub use proof::PROOF_RECORD;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use tar::{is_tar, is_torch_tar};
 pub(crate) use write::check_flat_tensor;
-pub use write::{Flavour, TorchEncoding, encode};
+pub use write::{Flavour, Pickled, TorchEncoding, encode, encode_pickled};
 
 use crate::record::{Code, Finding, Level};
 pub(crate) use pickle::write::unfit;

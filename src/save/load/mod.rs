@@ -1,8 +1,8 @@
 //! One checkpoint back in.
 //!
 //! The structure is read first (`structure`), what is asked of it is held against it (`select`), and only then
-//! is any tensor read: into memory (`eager`), at the first look (`mapped`), into tensors that are there
-//! already (`into`), or anew at each look, for who passes the bytes on (`streamed`). Each byte is held against its checksum in the pass that reads it (`checks`).
+//! is any tensor read: into memory (`eager`), at the first look (`mapped`), into memory that the caller provides
+//! (`provided`), into tensors that are there already (`into`), or anew at each look, for who passes the bytes on (`streamed`). Each byte is held against its checksum in the pass that reads it (`checks`).
 
 mod checks;
 mod convert;
@@ -11,6 +11,7 @@ mod faults;
 mod into;
 mod mapped;
 mod options;
+mod provided;
 mod select;
 mod streamed;
 mod structure;
@@ -73,7 +74,11 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<State<'static>, Error>
     let names = listing.names(&structure.tree);
     let wanted = wanted(&structure.tree, &unselected);
     let reading = Reading { path, source: &source, structure: &structure, names: &names, options };
-    let data = if is_mapped { mapped::map(&reading, &source, &wanted)? } else { reading.read(&wanted)? };
+    let data = match &options.memory {
+        Some(memory) => provided::read(&reading, &wanted, &**memory)?,
+        None if is_mapped => mapped::map(&reading, &source, &wanted)?,
+        None => reading.read(&wanted)?,
+    };
     let mut by_id: HashMap<StorageId, Data<'static>> = wanted.into_iter().zip(data).collect();
     let count = u32::try_from(structure.places.len()).unwrap_or(u32::MAX);
     let all =

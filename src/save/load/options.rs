@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use crate::format::torch::ReadOptions;
+use crate::tensor::Allocator;
 use crate::validate::{ProgressSink, Requirement};
 
 /// Where the bytes of tensors are once a checkpoint is loaded.
@@ -36,6 +39,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Hears of every byte that was read.
     pub progress: Option<ProgressSink>,
+    /// Who provides the memory for storages; what is loaded is read then, whatever `access` says. Default: this crate.
+    pub memory: Option<Arc<dyn Allocator>>,
 }
 
 impl Default for LoadOptions {
@@ -49,6 +54,7 @@ impl Default for LoadOptions {
             allowed_globals: Vec::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).clamp(4, 8),
             progress: None,
+            memory: None,
         }
     }
 }
@@ -86,6 +92,16 @@ impl LoadOptions {
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Sets who provides the memory for storages: a framework, so that its tensors need no copy.
+    ///
+    /// The allocator is called once for each storage, on the thread that loads. A storage that is a part of another
+    /// has no memory of its own.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Arc<dyn Allocator>) -> Self {
+        self.memory = Some(memory);
         self
     }
 

@@ -18,12 +18,14 @@
 
 mod encoding;
 mod flat;
+mod pickled;
 mod plan;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use encoding::TorchEncoding;
 pub(crate) use flat::check_tensor as check_flat_tensor;
+pub use pickled::{Pickled, encode_pickled};
 
 use crate::Error;
 use crate::format::EncodeOptions;
@@ -74,5 +76,6 @@ pub fn encode<'s>(
     if flavour == Flavour::Flat {
         flat::check_storages(&pickle.storages)?;
     }
-    plan::plan(state, options, &pickle)
+    let storages: Vec<_> = pickle.storages.iter().map(|planned| planned.id).collect();
+    plan::plan(state, options, &pickle.bytes, &storages)
 }

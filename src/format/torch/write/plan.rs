@@ -1,7 +1,6 @@
 use super::encoding::{Slot, TorchEncoding};
 use crate::Error;
 use crate::digest::{Algorithm, Crc32, Digest};
-use crate::format::torch::pickle::write::{Planned, Written};
 use crate::format::zip::MAX_DIRECTORY_BYTES;
 use crate::format::zip::write::{Record, SMALL_BYTES, directory};
 use crate::format::{EncodeOptions, WRITER};
@@ -19,14 +18,15 @@ const PROOF: &str = "ckpt/proof";
 pub(super) fn plan<'s>(
     state: &'s State<'_>,
     options: &EncodeOptions,
-    pickle: &Written,
+    pickle: &[u8],
+    storages: &[StorageId],
 ) -> Result<TorchEncoding<'s>, Error> {
     let mut plan = Plan::default();
-    plan.add_bytes("data.pkl", &pickle.bytes)?;
+    plan.add_bytes("data.pkl", pickle)?;
     plan.add_bytes("byteorder", b"little")?;
     plan.add_bytes("version", VERSION)?;
-    for (key, planned) in pickle.storages.iter().enumerate() {
-        plan.add_storage(key, planned, state)?;
+    for (key, id) in storages.iter().enumerate() {
+        plan.add_storage(key, *id, state)?;
     }
     if !options.metadata.is_empty() {
         let metadata = serde_json::to_vec(&options.metadata)
@@ -92,12 +92,13 @@ impl<'s> Plan<'s> {
     }
 
     /// Adds a storage. A small one is read for its checksum, so that its header can go out with it.
-    fn add_storage(&mut self, key: usize, planned: &Planned, state: &'s State<'_>) -> Result<(), Error> {
+    fn add_storage(&mut self, key: usize, id: StorageId, state: &'s State<'_>) -> Result<(), Error> {
         let data: &'s Data<'s> = state
-            .data(planned.id)
+            .data(id)
             .ok_or_else(|| Error::usage(format!("the bytes of storage {key} aren't in the state")))?;
-        if data.len() != planned.bytes {
-            let (has, says) = (data.len(), planned.bytes);
+        let says = state.tree().storage(id).map_or(0, |storage| storage.bytes);
+        if data.len() != says {
+            let has = data.len();
             return Err(Error::usage(format!("storage {key} has {has} bytes, and the state says {says}")));
         }
         let crc32 = if data.len() <= SMALL_BYTES { Some(checksum(data)?) } else { None };
@@ -105,7 +106,7 @@ impl<'s> Plan<'s> {
         self.add_header(index);
         let range = self.end - data.len()..self.end;
         if !range.is_empty() {
-            self.places.push((planned.id, range.start));
+            self.places.push((id, range.start));
             self.slots.push(Slot::Data { record: index, offset: range.start, source: data });
         }
         self.data.push(range);

@@ -1,0 +1,36 @@
+"""Proves a checkpoint good.
+
+A training job of days dies, and the file it must resume from is short, silently damaged, or of another version. `save`
+writes a file that proves itself, atomically and durably; `verify` says of any checkpoint whether it is ``valid``,
+``corrupted``, ``incompatible`` or ``unreadable``, and executes nothing of it; `load` holds every byte against its
+checksum while it is read.
+
+PyTorch is imported only where it is used: `verify` and `info` work without it.
+"""
+
+from ._load import load, load_into
+from ._save import save
+from ._verify import info, verify, verify_all
+from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
+from .records import Finding, Info, Record, Report, Saved, TensorInfo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "CorruptedError",
+    "Finding",
+    "IncompatibleError",
+    "Info",
+    "NeedsTrustError",
+    "Record",
+    "Report",
+    "Saved",
+    "TensorInfo",
+    "info",
+    "load",
+    "load_into",
+    "save",
+    "verify",
+    "verify_all",
+]

@@ -1,0 +1,80 @@
+//! Loading.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ckpt::save as core;
+use ckpt::save::Target;
+use ckpt::tensor::HostMemory as _;
+use ckpt::{Dtype, Error};
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::memory::{Memory, Storages};
+use crate::options::LoadArguments;
+use crate::state::give::give;
+use crate::state::torch::Torch;
+
+/// Loads a checkpoint; raises `Unfit` where it holds what only PyTorch can make.
+#[pyfunction]
+pub(crate) fn load(py: Python<'_>, path: PathBuf, arguments: LoadArguments) -> PyResult<Bound<'_, PyAny>> {
+    let options = arguments.options(py)?.with_memory(Arc::new(Storages));
+    let state = py.detach(|| core::load(&path, &options));
+    give(py, &state.map_err(|error| errors::raise(py, &error))?)
+}
+
+/// Fills tensors that are there already: contiguous ones on the host, by their names in the checkpoint.
+#[pyfunction]
+pub(crate) fn load_into(
+    py: Python<'_>,
+    path: PathBuf,
+    tensors: Vec<(String, Bound<'_, PyAny>)>,
+    arguments: LoadArguments,
+) -> PyResult<()> {
+    let options = arguments.options(py)?;
+    let mut places =
+        tensors.iter().map(|(name, tensor)| Place::of(py, name, tensor)).collect::<PyResult<Vec<_>>>()?;
+    let filled = py.detach(|| {
+        let mut targets: Vec<_> = places.iter_mut().map(Place::target).collect::<Result<_, _>>()?;
+        core::load_into(&path, &mut targets, &options)
+    });
+    filled.map_err(|error| errors::raise(py, &error))
+}
+
+/// A tensor that is to be filled.
+struct Place {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    /// Where it begins in its storage, in bytes.
+    start: usize,
+    len: usize,
+    memory: Memory,
+}
+
+impl Place {
+    fn of(py: Python<'_>, name: &str, tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let usage = |what: &str| errors::raise(py, &Error::usage(format!("'{name}' {what}")));
+        let torch = Torch::get(py)?;
+        let dtype =
+            torch.dtype_of(&tensor.getattr("dtype")?).ok_or_else(|| usage("has a dtype of its own"))?;
+        let is_plain =
+            tensor.getattr("is_cpu")?.is_truthy()? && tensor.call_method0("is_contiguous")?.is_truthy()?;
+        if !is_plain {
+            return Err(usage("isn't contiguous memory of the host"));
+        }
+        let memory = Memory::of(&tensor.call_method0("untyped_storage")?)?;
+        let item: usize = tensor.call_method0("element_size")?.extract()?;
+        let count: usize = tensor.call_method0("numel")?.extract()?;
+        let offset: usize = tensor.call_method0("storage_offset")?.extract()?;
+        let shape = tensor.call_method0("size")?.extract()?;
+        Ok(Self { name: name.to_owned(), dtype, shape, start: offset * item, len: count * item, memory })
+    }
+
+    fn target(&mut self) -> Result<Target<'_>, Error> {
+        let Self { name, dtype, shape, start, len, memory } = self;
+        let bytes = memory.bytes_mut().get_mut(*start..).and_then(|bytes| bytes.get_mut(..*len));
+        let bytes = bytes.ok_or_else(|| Error::usage(format!("'{name}' reaches beyond its storage")))?;
+        Ok(Target { name, dtype: *dtype, shape, bytes })
+    }
+}

@@ -1,0 +1,135 @@
+//! Memory that belongs to Python.
+//!
+//! The only file with `unsafe`: a tensor's memory is an address and a length that PyTorch vouches for.
+#![expect(unsafe_code, reason = "the memory of Python's tensors is known by its address alone")]
+
+use std::any::Any;
+use std::fmt;
+use std::slice;
+
+use ckpt::Error;
+use ckpt::tensor::{Allocator, HostMemory, Source};
+use pyo3::prelude::*;
+
+use crate::state::torch::Torch;
+
+/// From here on, memory for what is loaded is asked to be in huge pages, in bytes: one of them.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// A storage of PyTorch on the host, which stays as long as this does.
+pub(crate) struct Memory {
+    address: *mut u8,
+    len: usize,
+    /// The `UntypedStorage` that the memory is of.
+    owner: Py<PyAny>,
+}
+
+// SAFETY: the memory may be read from any thread: it doesn't move, and is freed with its owner, whose reference count is
+// only touched by the interpreter's own rules (`Py`).
+unsafe impl Send for Memory {}
+// SAFETY: as above. That nobody writes to it at the same time is what `ckpt.save` asks of its caller, as `torch.save`
+// does; who does all the same gets a file of bytes from before and after.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Takes the memory of a storage on the host.
+    pub(crate) fn of(storage: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = storage.py();
+        let address: usize = storage.call_method0(pyo3::intern!(py, "data_ptr"))?.extract()?;
+        let len: usize = storage.call_method0(pyo3::intern!(py, "nbytes"))?.extract()?;
+        Ok(Self { address: address as *mut u8, len, owner: storage.clone().unbind() })
+    }
+
+    /// Returns the storage.
+    pub(crate) fn owner(&self) -> &Py<PyAny> {
+        &self.owner
+    }
+
+    /// Returns address and length: what is equal of two is one storage.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.address.addr(), self.len)
+    }
+
+    fn slice(&self) -> &[u8] {
+        if self.len == 0 || self.address.is_null() {
+            return &[];
+        }
+        // SAFETY: PyTorch says that there are `len` bytes at `address`, and the owner keeps them. Every byte is a valid
+        // `u8`.
+        unsafe { slice::from_raw_parts(self.address, self.len) }
+    }
+}
+
+impl Source for Memory {
+    fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        ckpt::tensor::Data::from(self.slice()).read_at(buffer, offset)
+    }
+
+    fn bytes(&self) -> Result<Option<&[u8]>, Error> {
+        Ok(Some(self.slice()))
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl HostMemory for Memory {
+    fn bytes(&self) -> &[u8] {
+        self.slice()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.len == 0 || self.address.is_null() {
+            return &mut [];
+        }
+        // SAFETY: as in `slice`; and this is the only one that knows the storage: `Storages` has just made it, or the
+        // caller of `load_into` gave it away to be overwritten.
+        unsafe { slice::from_raw_parts_mut(self.address, self.len) }
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} bytes)", self.len)
+    }
+}
+
+/// Makes storages of PyTorch for what is loaded.
+#[derive(Debug)]
+pub(crate) struct Storages;
+
+impl Allocator for Storages {
+    fn allocate(&self, len: usize) -> Result<Box<dyn HostMemory>, Error> {
+        let made = Python::attach(|py| Memory::of(&Torch::get(py)?.empty_storage(len)?));
+        let memory = made.map_err(|error| Error::usage(format!("PyTorch gives no memory: {error}")))?;
+        ask_for_huge_pages(&memory);
+        Ok(Box::new(memory))
+    }
+}
+
+/// Asks the kernel to back the memory with huge pages, which are filled several times as fast. Where it can't, nothing
+/// is lost but speed.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(memory: &Memory) {
+    use rustix::mm::{Advice, madvise};
+
+    let start = memory.address.addr().next_multiple_of(HUGE_PAGE_BYTES);
+    let end = (memory.address.addr() + memory.len) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if start < end {
+        let first = memory.address.with_addr(start);
+        // SAFETY: the pages lie within the storage's memory, and the advice changes none of their bytes.
+        unsafe { madvise(first.cast(), end - start, Advice::LinuxHugepage) }.unwrap_or_default();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_memory: &Memory) {}

@@ -1,0 +1,190 @@
+//! What was loaded, as Python's values.
+
+use std::collections::HashMap;
+
+use ckpt::State;
+use ckpt::tensor::{Array, ArrayData, Body, Data, Map, MapKind, Node, NodeId, Source, StorageId, Tensor};
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
+
+use super::torch::{Torch, Use};
+use crate::errors::Unfit;
+use crate::memory::Memory;
+
+/// Makes Python's values of a state. Tensors see the memory that they were loaded into.
+///
+/// Raises `Unfit` with the kind of a value that only PyTorch itself can make.
+pub(crate) fn give<'py>(py: Python<'py>, state: &State<'static>) -> PyResult<Bound<'py, PyAny>> {
+    let mut build = Build { py, state, torch: None, made: HashMap::new(), storages: HashMap::new() };
+    build.value(state.tree().root())
+}
+
+struct Build<'py, 's> {
+    py: Python<'py>,
+    state: &'s State<'static>,
+    torch: Option<Use<'py>>,
+    /// What several places share is made once.
+    made: HashMap<NodeId, Bound<'py, PyAny>>,
+    storages: HashMap<StorageId, Bound<'py, PyAny>>,
+}
+
+impl<'py> Build<'py, '_> {
+    /// Makes a value. A state's depth is bounded, and so is the stack.
+    fn value(&mut self, id: NodeId) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(made) = self.made.get(&id) {
+            return Ok(made.clone());
+        }
+        let value = self.make(id)?;
+        self.made.insert(id, value.clone());
+        Ok(value)
+    }
+
+    fn values(&mut self, ids: &[NodeId]) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        ids.iter().map(|id| self.value(*id)).collect()
+    }
+
+    fn make(&mut self, id: NodeId) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        let state = self.state;
+        Ok(match state.tree().node(id) {
+            Node::None => py.None().into_bound(py),
+            Node::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
+            Node::Int(value) => value.into_pyobject(py)?.into_any(),
+            Node::BigInt(bytes) => big_integer(py, bytes)?,
+            Node::Float(value) => PyFloat::new(py, *value).into_any(),
+            Node::Complex(real, imaginary) => PyComplex::from_doubles(py, *real, *imaginary).into_any(),
+            Node::Text(text) => PyString::new(py, text).into_any(),
+            Node::SurrogateText(bytes) => surrogates(py, bytes)?,
+            Node::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+            Node::ByteArray(bytes) => PyByteArray::new(py, bytes).into_any(),
+            Node::List(items) => PyList::new(py, self.values(items)?)?.into_any(),
+            Node::Tuple(items) => PyTuple::new(py, self.values(items)?)?.into_any(),
+            Node::Set(items) => PySet::new(py, self.values(items)?)?.into_any(),
+            Node::FrozenSet(items) => PyFrozenSet::new(py, self.values(items)?)?.into_any(),
+            Node::Map(kind, map) => self.map(*kind, map.as_deref())?,
+            Node::Size(lengths) => self.torch()?.size(lengths)?,
+            Node::Device(name) => self.torch()?.device(name)?,
+            Node::Dtype(dtype) => self.dtype(*dtype)?,
+            Node::Tensor(tensor) => self.tensor(tensor)?,
+            Node::Array(array) => self.array(array)?,
+            Node::ArrayDtype(dtype) => py.import("numpy")?.getattr("dtype")?.call1((&**dtype,))?,
+            other => return Err(unfit(other.type_name())),
+        })
+    }
+
+    fn torch(&mut self) -> PyResult<Use<'py>> {
+        if let Some(torch) = self.torch {
+            return Ok(torch);
+        }
+        let torch = Torch::get(self.py)?;
+        self.torch = Some(torch);
+        Ok(torch)
+    }
+
+    fn dtype(&mut self, dtype: ckpt::Dtype) -> PyResult<Bound<'py, PyAny>> {
+        let found = self.torch()?.dtype(dtype).cloned();
+        found.ok_or_else(|| unfit(&format!("torch.{}, which this PyTorch lacks", dtype.torch_name())))
+    }
+
+    fn map(&mut self, kind: MapKind, map: Option<&Map>) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        let made = match kind {
+            MapKind::Dict => PyDict::new(py).into_any(),
+            MapKind::OrderedDict => py.import("collections")?.getattr("OrderedDict")?.call0()?,
+            MapKind::Counter => py.import("collections")?.getattr("Counter")?.call0()?,
+        };
+        let Some(map) = map else { return Ok(made) };
+        for (key, value) in &map.entries {
+            let (key, value) = (self.value(*key)?, self.value(*value)?);
+            made.set_item(key, value)?;
+        }
+        if let Some(attributes) = map.attributes {
+            let attributes = self.value(attributes)?;
+            made.getattr("__dict__")?.call_method1("update", (attributes,))?;
+        }
+        Ok(made)
+    }
+
+    fn tensor(&mut self, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
+        let Body::Strided { storage, offset, strides, quantizer: None } = &tensor.body else {
+            return Err(unfit("a tensor that is sparse, nested, quantized, or on the meta device"));
+        };
+        if tensor.attributes.is_some() {
+            return Err(unfit("a tensor with attributes of its own"));
+        }
+        let (torch, dtype) = (self.torch()?, self.dtype(tensor.dtype)?);
+        let storage = self.storage(*storage)?;
+        let mut made = torch.view(&storage, &dtype, (*offset, &tensor.shape, strides))?;
+        if tensor.conjugated {
+            made = made.call_method0("conj")?;
+        }
+        if tensor.negated {
+            made = made.call_method0("_neg_view")?;
+        }
+        if tensor.parameter {
+            return torch.make_parameter(&made, tensor.requires_grad);
+        }
+        if tensor.requires_grad {
+            made.call_method1("requires_grad_", (true,))?;
+        }
+        Ok(made)
+    }
+
+    /// Returns a storage: the one that it was loaded into, or a copy.
+    fn storage(&mut self, id: StorageId) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(made) = self.storages.get(&id) {
+            return Ok(made.clone());
+        }
+        let data = self.state.data(id).ok_or_else(|| unfit("a tensor without elements"))?;
+        let own = data.as_any().and_then(|any| any.downcast_ref::<Memory>());
+        let storage = match own {
+            Some(memory) => memory.owner().bind(self.py).clone(),
+            None => copied(self.torch()?, data)?,
+        };
+        self.storages.insert(id, storage.clone());
+        Ok(storage)
+    }
+
+    fn array(&mut self, array: &Array) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        let numpy = py.import("numpy")?;
+        let dtype = numpy.getattr("dtype")?.call1((&*array.dtype,))?;
+        let flat = match array.data {
+            ArrayData::Bytes(bytes) => numpy.getattr("frombuffer")?.call1((self.value(bytes)?, dtype))?,
+            ArrayData::Values(_) | ArrayData::Missing => return Err(unfit("a NumPy array of objects")),
+        };
+        if array.scalar {
+            return flat.get_item(0);
+        }
+        let keywords = PyDict::new(py);
+        keywords.set_item("order", if array.fortran { "F" } else { "C" })?;
+        let shaped = flat.call_method("reshape", (array.shape.clone(),), Some(&keywords))?;
+        // What is loaded can be written to.
+        shaped.call_method1("copy", (if array.fortran { "F" } else { "C" },))
+    }
+}
+
+/// Copies bytes to a storage of their own.
+fn copied<'py>(torch: Use<'py>, data: &Data<'_>) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = data.bytes().map_err(|error| crate::errors::raise(torch.py, &error))?.unwrap_or_default();
+    let storage = torch.empty_storage(bytes.len())?;
+    let mut memory = Memory::of(&storage)?;
+    ckpt::tensor::HostMemory::bytes_mut(&mut memory).copy_from_slice(bytes);
+    Ok(storage)
+}
+
+fn unfit(what: &str) -> PyErr {
+    Unfit::new_err((String::new(), what.to_owned()))
+}
+
+fn big_integer<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("signed", true)?;
+    py.get_type::<PyInt>().call_method("from_bytes", (PyBytes::new(py, bytes), "little"), Some(&keywords))
+}
+
+fn surrogates<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    PyBytes::new(py, bytes).call_method1("decode", ("utf-8", "surrogatepass"))
+}

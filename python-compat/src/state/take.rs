@@ -1,0 +1,278 @@
+//! What Python wants to save, as a state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ckpt::tensor::{Body, Data, Map, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TreeBuilder};
+use ckpt::{Dtype, Error, State};
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
+    PyTuple,
+};
+
+use super::torch::{Torch, Use};
+use crate::errors::{self, Unfit};
+use crate::memory::Memory;
+
+/// Values that are nested deeper than this are refused: no reader would take them.
+const MAX_DEPTH: usize = 100;
+
+/// Takes a value as a state. No tensor on the host is copied: the state holds on to its storage.
+///
+/// Raises `Unfit` with the keys that lead to a value that no state can hold, and its type.
+pub(crate) fn take(value: &Bound<'_, PyAny>) -> PyResult<State<'static>> {
+    let py = value.py();
+    let mut walk = Walk {
+        py,
+        torch: Torch::loaded(py)?,
+        tree: TreeBuilder::default(),
+        data: Vec::new(),
+        storages: HashMap::new(),
+        seen: HashMap::new(),
+        kept: Vec::new(),
+        path: Vec::new(),
+    };
+    let root = walk.node(value)?;
+    let tree = walk.tree.finish(root).map_err(|error| errors::raise(py, &error))?;
+    Ok(State::from_parts(tree, walk.data))
+}
+
+struct Walk<'py> {
+    py: Python<'py>,
+    torch: Option<Use<'py>>,
+    tree: TreeBuilder,
+    data: Vec<Data<'static>>,
+    /// By address and length.
+    storages: HashMap<(usize, usize), StorageId>,
+    /// The containers and tensors that were met, by their addresses; none for one that isn't done.
+    seen: HashMap<usize, Option<NodeId>>,
+    /// What was met lives on, so that no address is given to another object.
+    kept: Vec<Bound<'py, PyAny>>,
+    /// The keys that lead to the present value.
+    path: Vec<String>,
+}
+
+impl<'py> Walk<'py> {
+    fn unfit(&self, what: impl Into<String>) -> PyErr {
+        Unfit::new_err((self.path.join("."), what.into()))
+    }
+
+    fn push(&mut self, node: Node) -> PyResult<NodeId> {
+        self.tree.node(node).map_err(|error| errors::raise(self.py, &error))
+    }
+
+    /// Adds a value, and all that it holds.
+    fn node(&mut self, value: &Bound<'py, PyAny>) -> PyResult<NodeId> {
+        if let Some(plain) = self.plain(value)? {
+            return self.push(plain);
+        }
+        if self.path.len() > MAX_DEPTH {
+            return Err(self.unfit(format!("nested more than {MAX_DEPTH} deep")));
+        }
+        let address = value.as_ptr().addr();
+        match self.seen.get(&address) {
+            Some(Some(id)) => return Ok(*id),
+            Some(None) => return Err(self.unfit("a value that contains itself")),
+            None => {}
+        }
+        self.seen.insert(address, None);
+        self.kept.push(value.clone());
+        let node = self.holder(value)?;
+        let id = self.push(node)?;
+        self.seen.insert(address, Some(id));
+        Ok(id)
+    }
+
+    /// Returns the node of a value that holds no others. Subclasses are something else than what they derive from.
+    fn plain(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Node>> {
+        Ok(Some(if value.is_none() {
+            Node::None
+        } else if let Ok(value) = value.cast_exact::<PyBool>() {
+            Node::Bool(value.is_true())
+        } else if let Ok(value) = value.cast_exact::<PyInt>() {
+            integer(value)?
+        } else if let Ok(value) = value.cast_exact::<PyFloat>() {
+            Node::Float(value.value())
+        } else if let Ok(value) = value.cast_exact::<PyString>() {
+            // A lone surrogate is no text elsewhere.
+            let text = value.extract::<&str>().map_err(|_| self.unfit("text with a lone surrogate"))?;
+            Node::Text(text.into())
+        } else if let Ok(value) = value.cast_exact::<PyBytes>() {
+            Node::Bytes(value.as_bytes().into())
+        } else if let Ok(value) = value.cast_exact::<PyByteArray>() {
+            Node::ByteArray(value.to_vec().into())
+        } else if let Ok(value) = value.cast_exact::<PyComplex>() {
+            Node::Complex(value.real(), value.imag())
+        } else {
+            return self.of_torch(value);
+        }))
+    }
+
+    /// Returns the node of one of PyTorch's small values.
+    fn of_torch(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Node>> {
+        let Some(torch) = self.torch else { return Ok(None) };
+        let kind = value.get_type().into_any();
+        if torch.is_size(&kind) {
+            return Ok(Some(Node::Size(value.extract()?)));
+        }
+        if torch.is_device(&kind) {
+            return Ok(Some(Node::Device(value.str()?.extract::<&str>()?.into())));
+        }
+        if torch.is_dtype(&kind) {
+            return match torch.dtype_of(value) {
+                Some(dtype) => Ok(Some(Node::Dtype(dtype))),
+                None => Err(self.unfit(value.repr()?.extract::<String>()?)),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Returns the node of a value that holds others.
+    fn holder(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Node> {
+        if let Ok(list) = value.cast_exact::<PyList>() {
+            return Ok(Node::List(self.items(list.iter())?));
+        }
+        if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            return Ok(Node::Tuple(self.items(tuple.iter())?));
+        }
+        if let Ok(map) = value.cast_exact::<PyDict>() {
+            return self.map(MapKind::Dict, map, None);
+        }
+        if let Ok(set) = value.cast_exact::<PySet>() {
+            return Ok(Node::Set(self.items(set.iter())?));
+        }
+        if let Ok(set) = value.cast_exact::<PyFrozenSet>() {
+            return Ok(Node::FrozenSet(self.items(set.iter())?));
+        }
+        let kind = value.get_type();
+        if let (Ok(map), Some(map_kind)) = (value.cast::<PyDict>(), map_kind(&kind)?) {
+            let attributes = value.getattr_opt(pyo3::intern!(self.py, "__dict__"))?;
+            let attributes = attributes.filter(|attributes| attributes.len().is_ok_and(|len| len > 0));
+            let attributes = attributes.map(|attributes| self.at("__dict__", &attributes)).transpose()?;
+            return self.map(map_kind, map, attributes);
+        }
+        if let Some(torch) = self.torch {
+            let parameter = torch.is_parameter(&kind);
+            if parameter || torch.is_tensor(&kind) {
+                return self.tensor(torch, value, parameter);
+            }
+        }
+        let (module, name) = (kind.module()?.to_string(), kind.qualname()?.to_string());
+        Err(self.unfit(format!("a value of type {module}.{name}")))
+    }
+
+    fn items(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Vec<NodeId>> {
+        items.enumerate().map(|(place, item)| self.at(&place.to_string(), &item)).collect()
+    }
+
+    /// Adds a value that a key leads to.
+    fn at(&mut self, key: &str, value: &Bound<'py, PyAny>) -> PyResult<NodeId> {
+        self.path.push(key.to_owned());
+        let id = self.node(value)?;
+        self.path.pop();
+        Ok(id)
+    }
+
+    fn map(&mut self, kind: MapKind, map: &Bound<'py, PyDict>, attributes: Option<NodeId>) -> PyResult<Node> {
+        let mut entries = Vec::with_capacity(map.len());
+        for (key, value) in map.iter() {
+            let name = key.str().map_or_else(|_| "?".to_owned(), |name| name.to_string_lossy().into_owned());
+            let key = self.at(&name, &key)?;
+            entries.push((key, self.at(&name, &value)?));
+        }
+        let map =
+            (!entries.is_empty() || attributes.is_some()).then(|| Box::new(Map { entries, attributes }));
+        Ok(Node::Map(kind, map))
+    }
+
+    fn tensor(&mut self, torch: Use<'py>, value: &Bound<'py, PyAny>, parameter: bool) -> PyResult<Node> {
+        let py = self.py;
+        let get = |name: &Bound<'py, PyString>| value.getattr(name);
+        let call = |name: &Bound<'py, PyString>| value.call_method0(name);
+        let dtype = get(pyo3::intern!(py, "dtype"))?;
+        let dtype = torch.dtype_of(&dtype).ok_or_else(|| self.unfit(format!("a tensor of {dtype}")))?;
+        let is_nested = get(pyo3::intern!(py, "is_nested"))?.is_truthy()?;
+        if is_nested || is_quantized(dtype) || !torch.is_strided(&get(pyo3::intern!(py, "layout"))?) {
+            return Err(self.unfit("a tensor that is sparse, nested or quantized"));
+        }
+        if get(pyo3::intern!(py, "__dict__"))?.len()? > 0 {
+            return Err(self.unfit("a tensor with attributes of its own"));
+        }
+        let shape: Vec<u64> = call(pyo3::intern!(py, "size"))?.extract()?;
+        let mut tensor = Tensor::new(dtype, shape, Body::Meta);
+        tensor.parameter = parameter;
+        tensor.requires_grad = get(pyo3::intern!(py, "requires_grad"))?.is_truthy()?;
+        tensor.negated = call(pyo3::intern!(py, "is_neg"))?.is_truthy()?;
+        tensor.conjugated = is_complex(dtype) && call(pyo3::intern!(py, "is_conj"))?.is_truthy()?;
+        if !get(pyo3::intern!(py, "is_meta"))?.is_truthy()? {
+            let offset = call(pyo3::intern!(py, "storage_offset"))?.extract()?;
+            let strides = call(pyo3::intern!(py, "stride"))?.extract()?;
+            let storage = self.storage(value, dtype)?;
+            tensor.body = Body::Strided { storage, offset, strides, quantizer: None };
+        }
+        Ok(Node::Tensor(Box::new(tensor)))
+    }
+
+    /// Adds a tensor's storage, unless another tensor of the state sees it too.
+    fn storage(&mut self, tensor: &Bound<'py, PyAny>, dtype: Dtype) -> PyResult<StorageId> {
+        let py = self.py;
+        let mut storage = tensor.call_method0(pyo3::intern!(py, "untyped_storage"))?;
+        let mut device = "cpu".to_owned();
+        let mut place = None;
+        if !tensor.getattr(pyo3::intern!(py, "is_cpu"))?.is_truthy()? {
+            device = tensor.getattr(pyo3::intern!(py, "device"))?.str()?.extract()?;
+            // The address on the device says which one it is, and that of its copy nothing.
+            place = Some(Memory::of(&storage)?.place());
+            if let Some(id) = place.and_then(|place| self.storages.get(&place)) {
+                return Ok(*id);
+            }
+            self.kept.push(storage.clone());
+            storage = storage.call_method0(pyo3::intern!(py, "cpu"))?;
+        }
+        let memory = Memory::of(&storage)?;
+        let place = place.unwrap_or_else(|| memory.place());
+        let is_empty = Source::is_empty(&memory);
+        if let Some(id) = self.storages.get(&place).filter(|_| !is_empty) {
+            return Ok(*id);
+        }
+        let bytes = Source::len(&memory);
+        let described = Storage { key: String::new(), dtype: Some(dtype), bytes, device, part_of: None };
+        let id = self.tree.storage(described).map_err(|error: Error| errors::raise(py, &error))?;
+        self.data.push(Data::new(Arc::new(memory)));
+        self.storages.insert(place, id);
+        Ok(id)
+    }
+}
+
+/// Returns the kind of map that a class of the standard library is.
+fn map_kind(kind: &Bound<'_, pyo3::types::PyType>) -> PyResult<Option<MapKind>> {
+    if kind.module()? != "collections" {
+        return Ok(None);
+    }
+    Ok(match kind.qualname()?.to_str()? {
+        "OrderedDict" => Some(MapKind::OrderedDict),
+        "Counter" => Some(MapKind::Counter),
+        _ => None,
+    })
+}
+
+fn integer(value: &Bound<'_, PyInt>) -> PyResult<Node> {
+    if let Ok(value) = value.extract::<i64>() {
+        return Ok(Node::Int(value));
+    }
+    let bits: usize = value.call_method0("bit_length")?.extract()?;
+    let keywords = PyDict::new(value.py());
+    keywords.set_item("signed", true)?;
+    // One bit more, for the sign.
+    let bytes = value.call_method("to_bytes", (bits / 8 + 1, "little"), Some(&keywords))?;
+    Ok(Node::integer(bytes.cast::<PyBytes>()?.as_bytes()))
+}
+
+fn is_quantized(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::QI8 | Dtype::QU8 | Dtype::QI32 | Dtype::QU4x2 | Dtype::QU2x4)
+}
+
+fn is_complex(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::C32 | Dtype::C64 | Dtype::C128)
+}
