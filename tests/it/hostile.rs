@@ -35,9 +35,10 @@ fn survives(path: &Path) -> bool {
     };
     let eager = load(path, &LoadOptions::default().with_access(Access::Eager)).map(look);
     let mapped = load(path, &LoadOptions::default().with_access(Access::Mapped)).map(look);
+    let provided = load(path, &crate::provided::options()).map(look);
     let report = verify(path, &VerifyOptions::default());
     assert_eq!(report.verdict == Verdict::Valid, eager.is_ok(), "{report:?}");
-    assert_eq!(eager.is_ok(), mapped.is_ok());
+    assert_eq!((eager.is_ok(), eager.is_ok()), (mapped.is_ok(), provided.is_ok()));
     eager.is_ok()
 }
 

@@ -16,11 +16,15 @@ use tempfile::TempDir;
 
 use crate::agreement::read::{Content, read};
 use crate::agreement::{corpus, oracle};
+use crate::provided;
 
 /// Larger tensors aren't compared.
 const LIMIT: u64 = 64 << 20;
 
-const BOTH: [Access; 2] = [Access::Eager, Access::Mapped];
+/// All ways in: into this crate's memory, at the first look, and into memory that the caller provides.
+fn ways() -> [LoadOptions; 3] {
+    [options(Access::Eager), options(Access::Mapped), provided::options()]
+}
 
 fn options(access: Access) -> LoadOptions {
     LoadOptions::default().with_access(access)
@@ -60,9 +64,9 @@ fn as_read(bytes: &Vec<u8>) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 /// Loads a file and holds every tensor against the format's own reader. Returns how many have elements.
-fn agree(path: &Path, access: Access) -> Result<usize, String> {
+fn agree(path: &Path, options: &LoadOptions) -> Result<usize, String> {
     let expected = as_read(&std::fs::read(path).unwrap());
-    let state = load(path, &options(access)).map_err(|error| error.to_string())?;
+    let state = load(path, options).map_err(|error| error.to_string())?;
     let tensors = state.tensors().map_err(|error| error.to_string())?;
     let names: Vec<_> = tensors.iter().map(TensorRef::name).collect();
     if !expected.iter().map(|(name, _)| name.as_str()).eq(names) {
@@ -88,10 +92,10 @@ fn check_all(paths: &[PathBuf]) {
     let mut compared = 0;
     let mut wrong = Vec::new();
     for path in valid {
-        for access in BOTH {
-            match agree(path, access) {
+        for options in ways() {
+            match agree(path, &options) {
                 Ok(count) => compared += count,
-                Err(difference) => wrong.push(format!("{} {access:?}: {difference}", path.display())),
+                Err(difference) => wrong.push(format!("{} {options:?}: {difference}", path.display())),
             }
         }
     }
@@ -166,8 +170,8 @@ fn flip(path: &Path, offset: u64) {
 fn a_proof_is_held_against_what_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let (path, ranges) = proven(&directory);
-    for access in BOTH {
-        assert_eq!(agree(&path, access), Ok(2));
+    for options in ways() {
+        assert_eq!(agree(&path, &options), Ok(2));
     }
     let window = BLOCK_BYTES;
     for (at, tensor, block) in [
@@ -178,8 +182,9 @@ fn a_proof_is_held_against_what_is_read() {
         (ranges[1].end - 1, "b", ranges[1].start),
     ] {
         flip(&path, at);
-        let error = load(&path, &options(Access::Eager)).unwrap_err();
-        damaged(&error, tensor, block);
+        for options in [options(Access::Eager), provided::options()] {
+            damaged(&load(&path, &options).unwrap_err(), tensor, block);
+        }
         let state = load(&path, &options(Access::Mapped)).unwrap();
         for _ in 0..2 {
             damaged(&state.tensor(tensor).unwrap().bytes().unwrap_err(), tensor, block);
@@ -193,8 +198,8 @@ fn a_proof_is_held_against_what_is_read() {
     }
     // A character of the padding, which no reader looks at.
     flip(&path, ranges[0].start - 1);
-    for access in BOTH {
-        let error = load(&path, &options(access)).unwrap_err();
+    for options in ways() {
+        let error = load(&path, &options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
     }
 }
@@ -258,9 +263,9 @@ fn small() -> (PathBuf, BTreeMap<String, Vec<u8>>) {
 fn some_tensors_are_loaded_and_the_others_left_out() {
     let (path, all) = small();
     let (name, bytes) = all.iter().next().unwrap();
-    for access in BOTH {
-        let whole = load(&path, &options(access)).unwrap();
-        let state = load(&path, &options(access).with_tensors(name.parse().unwrap())).unwrap();
+    for options in ways() {
+        let whole = load(&path, &options).unwrap();
+        let state = load(&path, &options.clone().with_tensors(name.parse().unwrap())).unwrap();
         let tensors = state.tensors().unwrap();
         assert_eq!(tensors.iter().map(TensorRef::name).collect::<Vec<_>>(), [name]);
         assert_eq!(*tensors[0].bytes().unwrap(), **bytes);
@@ -276,7 +281,7 @@ fn some_tensors_are_loaded_and_the_others_left_out() {
             values
         };
         assert_eq!(plain(&whole), plain(&state));
-        let error = load(&path, &options(access).with_tensors("nothing.*".parse().unwrap())).unwrap_err();
+        let error = load(&path, &options.with_tensors("nothing.*".parse().unwrap())).unwrap_err();
         assert_eq!(error.finding().unwrap().code, Code::KeyMissing);
     }
 }
@@ -370,8 +375,8 @@ fn files_cut_anywhere_are_errors() {
         let path = directory.path().join(name);
         for len in (0..bytes.len()).step_by(41) {
             std::fs::write(&path, &bytes[..len]).unwrap();
-            for access in BOTH {
-                let loaded = load(&path, &options(access));
+            for options in ways() {
+                let loaded = load(&path, &options);
                 assert!(loaded.is_err(), "{name} cut at {len} loads");
             }
         }

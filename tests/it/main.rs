@@ -39,6 +39,8 @@ mod manager;
 #[cfg(test)]
 mod proven;
 #[cfg(test)]
+mod provided;
+#[cfg(test)]
 #[cfg(feature = "cli")]
 mod readme;
 #[cfg(test)]
