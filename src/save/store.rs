@@ -9,7 +9,7 @@ use crate::format::torch::Pickled;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
-use crate::record::{Code, Finding, Level, Proof};
+use crate::record::{Code, Finding, Integrity, Level, Proof, Verdict};
 use crate::tensor::State;
 use crate::validate::{VerifyOptions, proof_of, verify_source};
 
@@ -71,8 +71,8 @@ pub fn save_on(
 
 /// Saves what only Python's pickler could write down: see [`Pickled`]. As [`save`] in all else.
 ///
-/// It is verified by its bytes alone (level `container`) where only who trusts it may load it, and as deep as asked
-/// where a safe reader takes it.
+/// Where only who trusts it may load it, it is verified by its bytes alone: each is held against the proof, and
+/// [`Saved::validated`] says `container`. Where a safe reader takes it, it is verified as deep as asked.
 ///
 /// # Errors
 ///
@@ -86,9 +86,12 @@ pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -
     }
     let encoding =
         torch::encode_pickled(pickled, &encode_options(options)).map_err(|error| error.at(path))?;
-    let level = if pickled.is_safe() { options.level } else { options.level.min(Level::Container) };
-    let options = SaveOptions { level, ..options.clone() };
-    store(&LocalDisk, path, &encoding, format, &options, &|| Ok(()))
+    let trust = if pickled.is_safe() { Trust::Nobody } else { Trust::Writer };
+    let mut saved = store(&LocalDisk, path, &encoding, format, options, trust, &|| Ok(()))?;
+    if trust == Trust::Writer {
+        saved.validated = saved.validated.min(Some(Level::Container));
+    }
+    Ok(saved)
 }
 
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
@@ -102,7 +105,7 @@ pub(super) fn save_checked(
 ) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     let encoding = encode(state, format, options).map_err(|error| error.at(path))?;
-    store(disk, path, &*encoding, format, options, check)
+    store(disk, path, &*encoding, format, options, Trust::Nobody, check)
 }
 
 /// Brings a state into a format.
@@ -127,6 +130,15 @@ fn encode_options(options: &SaveOptions) -> EncodeOptions {
     }
 }
 
+/// Whose values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Values that every reader takes.
+    Nobody,
+    /// Objects of the writer's, which no reader takes unasked.
+    Writer,
+}
+
 /// Writes, verifies and commits a file.
 fn store(
     disk: &dyn Disk,
@@ -134,6 +146,7 @@ fn store(
     encoding: &dyn Encoding,
     format: Format,
     options: &SaveOptions,
+    trust: Trust,
     check: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Saved, Error> {
     let start = Instant::now();
@@ -147,7 +160,7 @@ fn store(
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
     let validating =
-        if options.validate { validate(disk, &temporary, &proof, options)? } else { Duration::ZERO };
+        if options.validate { validate(disk, &temporary, &proof, trust, options)? } else { Duration::ZERO };
     check()?;
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
@@ -236,6 +249,7 @@ fn validate(
     disk: &dyn Disk,
     temporary: &Temporary<'_>,
     proof: &Proof,
+    trust: Trust,
     options: &SaveOptions,
 ) -> Result<Duration, Error> {
     let start = Instant::now();
@@ -245,7 +259,11 @@ fn validate(
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
     let report = verify_source(path, &*source, &verify);
-    let finding = report.reason().cloned().or_else(|| {
+    // A misfit is what makes it the writer's, and no damage.
+    let is_known = trust == Trust::Writer
+        && report.verdict == Verdict::Incompatible
+        && (report.integrity == Integrity::Full || options.level < Level::Load);
+    let finding = report.reason().filter(|_| !is_known).cloned().or_else(|| {
         let is_ours = proof_of(&*source).is_some_and(|proven| proven.proof.root == proof.root);
         let other = || Finding::corrupted(Code::ProofDamaged, Level::Container, "it has another proof");
         (!is_ours).then(other)

@@ -37,6 +37,8 @@ mod managed;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod pickled;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 mod provided;
