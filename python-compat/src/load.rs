@@ -12,15 +12,21 @@ use pyo3::prelude::*;
 use crate::errors;
 use crate::memory::{Memory, Storages};
 use crate::options::LoadArguments;
-use crate::state::give::give;
+use crate::state::give::give_on;
 use crate::state::torch::Torch;
 
-/// Loads a checkpoint; raises `Unfit` where it holds what only PyTorch can make.
+/// Loads a checkpoint, its tensors on a device; raises `Unfit` where it holds what only PyTorch can make.
 #[pyfunction]
-pub(crate) fn load(py: Python<'_>, path: PathBuf, arguments: LoadArguments) -> PyResult<Bound<'_, PyAny>> {
+#[pyo3(signature = (path, arguments, device=None))]
+pub(crate) fn load<'py>(
+    py: Python<'py>,
+    path: PathBuf,
+    arguments: LoadArguments,
+    device: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let options = arguments.options(py)?.with_memory(Arc::new(Storages));
     let state = py.detach(|| core::load(&path, &options));
-    give(py, &state.map_err(|error| errors::raise(py, &error))?)
+    give_on(py, &state.map_err(|error| errors::raise(py, &error))?, device)
 }
 
 /// Fills tensors that are there already: contiguous ones on the host, by their names in the checkpoint.

@@ -1,17 +1,18 @@
 //! Saving.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ckpt::format::torch::Pickled;
 use ckpt::io::commit::{Durability, LocalDisk, remove_durably, write_small};
 use ckpt::record::Level;
-use ckpt::save as core;
+use ckpt::save::{self as core, Format};
 use ckpt::tensor::Data;
+use ckpt::{Error, ErrorKind, SaveOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::errors;
+use crate::errors::{self, Unfit};
 use crate::memory::Memory;
 use crate::options::SaveArguments;
 use crate::state::take::take;
@@ -27,7 +28,16 @@ pub(crate) fn save<'py>(
     let state = take(value)?;
     let options = arguments.options()?;
     let saved = py.detach(|| core::save(&path, &state, &options));
-    described(py, &saved.map_err(|error| errors::raise(py, &error))?)
+    described(py, &saved.map_err(|error| refused(py, &error, &path, &options))?)
+}
+
+/// A state that PyTorch's safe reader has no form for is one for PyTorch's own serializer.
+fn refused(py: Python<'_>, error: &Error, path: &Path, options: &SaveOptions) -> PyErr {
+    let format = options.format.or_else(|| Format::of(path).ok());
+    if error.kind() == ErrorKind::Usage && format == Some(Format::Torch) {
+        return Unfit::new_err((String::new(), error.to_string()));
+    }
+    errors::raise(py, error)
 }
 
 /// Saves a pickle and the storages that it refers to, in the order of their keys.

@@ -6,6 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use ckpt::VerifyOptions;
+use ckpt::io::Cancel;
 use ckpt::validate::{self as core, Batch, Look, discover};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -24,8 +26,10 @@ pub(crate) fn verify(
     path: PathBuf,
     arguments: VerifyArguments,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let options = arguments.options(py)?;
-    let report = interruptible(py, move || core::verify(&path, &options))?;
+    let cancel = Cancel::default();
+    let options = arguments.options(py)?.with_cancel(cancel.clone());
+    let report = interruptible(py, move || core::verify(&path, &options));
+    let report = report.inspect_err(|_| cancel.cancel())?;
     records::dict(py, &report)
 }
 
@@ -38,7 +42,17 @@ pub(crate) fn verify_all(
     arguments: VerifyArguments,
     hear: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let options = arguments.options(py)?;
+    let cancel = Cancel::default();
+    let options = arguments.options(py)?.with_cancel(cancel.clone());
+    hear_all(py, paths, options, hear).inspect_err(|_| cancel.cancel())
+}
+
+fn hear_all(
+    py: Python<'_>,
+    paths: Vec<PathBuf>,
+    options: VerifyOptions,
+    hear: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     let mut batch =
         interruptible(py, move || Batch::new(discover(&paths, Look::Contents).candidates, options))?;
     loop {
@@ -59,7 +73,7 @@ pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny
     records::dict(py, &info)
 }
 
-/// Does work on another thread, so that Ctrl-C is heard meanwhile. The work is left alone then: it reads, and ends.
+/// Does work on another thread, so that Ctrl-C is heard meanwhile. The work is left alone then, for the caller to cancel.
 fn interruptible<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,

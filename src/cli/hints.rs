@@ -28,6 +28,7 @@ fn file(code: Code) -> Option<&'static str> {
         }
         Code::MarkerMissing => "the save may not have finished: resume from a checkpoint that has its marker",
         Code::ChangedWhileRead => "something is writing to it: run again when the save is finished",
+        Code::Cancelled => "run again, and let it end",
         Code::ForeignFormat | Code::UnknownFormat => {
             "it is no checkpoint: check where it came from, and download or export it again"
         }

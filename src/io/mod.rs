@@ -13,6 +13,7 @@ pub mod write;
 
 mod arena;
 mod buffer;
+mod cancel;
 mod file;
 mod fill;
 mod map;
@@ -28,6 +29,8 @@ mod sum;
 mod system;
 
 pub use arena::Arena;
+pub use cancel::Cancel;
+pub(crate) use cancel::Cancelled;
 pub use file::FileSource;
 pub use fill::{Feed, FillTarget};
 pub use map::Mapping;

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::ReadAt;
 use super::buffer::with_copy_buffer;
 use super::plan::{self, Block};
 use super::sum::{Blake3, Sum};
+use super::{Cancel, ReadAt};
 use crate::digest::{Algorithm, Crc32, Crc64, Digest, Hasher};
 
 /// The bytes that are worth a thread: half a millisecond of work or more, against some 50 µs to start it.
@@ -88,6 +88,7 @@ fn one_digest(
     options: &ScanOptions<'_>,
     feed: impl Fn(&Range<u64>, &mut Hasher) -> io::Result<()>,
 ) -> io::Result<Digest> {
+    options.check_cancelled()?;
     let mut hasher = Hasher::new(algorithm);
     feed(block, &mut hasher)?;
     options.tell(block.end.saturating_sub(block.start));
@@ -102,11 +103,13 @@ pub struct ScanOptions<'a> {
     pub threads: usize,
     /// Hears, from any of the threads, how many further bytes of the ranges were checksummed.
     pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+    /// Ends the scan with an error. It is looked at before each window is read.
+    pub cancel: Option<&'a Cancel>,
 }
 
 impl Default for ScanOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, progress: None }
+        Self { threads: 1, progress: None, cancel: None }
     }
 }
 
@@ -125,6 +128,18 @@ impl<'a> ScanOptions<'a> {
         self
     }
 
+    /// Sets what ends the scan.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: &'a Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    /// Returns an error once the scan is to end.
+    pub(super) fn check_cancelled(&self) -> io::Result<()> {
+        self.cancel.map_or(Ok(()), Cancel::check)
+    }
+
     /// Tells of `bytes` further bytes.
     pub(super) fn tell(&self, bytes: u64) {
         if let Some(progress) = self.progress {
@@ -138,6 +153,7 @@ impl fmt::Debug for ScanOptions<'_> {
         f.debug_struct("ScanOptions")
             .field("threads", &self.threads)
             .field("progress", &self.progress.is_some())
+            .field("cancel", &self.cancel)
             .finish()
     }
 }
@@ -145,6 +161,7 @@ impl fmt::Debug for ScanOptions<'_> {
 impl ScanSource for [u8] {
     fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
         check_bounds(ranges, ReadAt::len(self))?;
+        options.check_cancelled()?;
         let sum = |range: &Range<u64>| {
             let start = usize::try_from(range.start).ok()?;
             let end = usize::try_from(range.end.max(range.start)).ok()?;
@@ -240,7 +257,9 @@ fn drain<S: Sum>(
         // A statement of its own: the lock must not live through the read.
         let next = lock().next();
         let Some(block) = next else { return Ok(()) };
-        let read = reader.read_span(block.span(), buffer, &mut |offset, bytes| block.feed(offset, bytes));
+        let read = options.check_cancelled().and_then(|()| {
+            reader.read_span(block.span(), buffer, &mut |offset, bytes| block.feed(offset, bytes))
+        });
         if let Err(error) = read {
             *lock() = [].iter_mut();
             return Err(explain(error));
@@ -432,6 +451,23 @@ mod tests {
                     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_scan_that_is_cancelled_reads_no_further_window() {
+        let cancel = Cancel::default();
+        let told = AtomicU64::new(0);
+        let progress = |bytes| {
+            told.fetch_add(bytes, Ordering::Relaxed);
+            cancel.cancel();
+        };
+        let options = ScanOptions::default().with_progress(&progress).with_cancel(&cancel);
+        let error = FILE.1.checksum(&[0..LEN], &options).unwrap_err();
+        assert!(crate::io::Cancelled::is_reason_of(&error));
+        assert_eq!(told.load(Ordering::Relaxed), crate::record::BLOCK_BYTES as u64);
+        for algorithm in Algorithm::ALL {
+            assert!(FILE.1.digests(&[0..LEN], algorithm, &options).is_err());
         }
     }
 

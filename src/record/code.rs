@@ -54,6 +54,8 @@ codes! {
     ContentsNotChecked = "contents-not-checked",
     /// The file changed while it was checked.
     ChangedWhileRead = "changed-while-read",
+    /// The check was ended before it was done.
+    Cancelled = "cancelled",
 
     // What the content is.
     /// The file is zero at its beginning and at its end: it was never written back.

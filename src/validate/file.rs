@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::contents::Checked;
-use super::paced::Paced;
 use super::size::{self, Beside, unreadable};
+use super::watched::Watched;
 use super::{VerifyOptions, blocks, container, load, proof};
 use crate::format::Flaw;
 use crate::io::{FileSource, ScanSource};
@@ -47,7 +47,7 @@ pub(super) fn check_source(name: &Path, source: &dyn ScanSource, options: &Verif
     } else if options.skip_contents {
         checked.findings.push(contents_not_checked());
     } else if options.level > Level::Size {
-        check_contents(name, source, &Beside::default(), options, &mut checked);
+        check_contents(name, &Watched::new(source, options), &Beside::default(), options, &mut checked);
     }
     checked
 }
@@ -57,12 +57,7 @@ fn check_opened(path: &Path, beside: &Beside, options: &VerifyOptions, checked: 
     let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
     match opened {
         Ok(source) => {
-            match &options.reads {
-                Some(reads) => {
-                    check_contents(path, &Paced { source: &source, reads }, beside, options, checked);
-                }
-                None => check_contents(path, &source, beside, options, checked),
-            }
+            check_contents(path, &Watched::new(&source, options), beside, options, checked);
             note_change(&source, checked);
         }
         Err(error) => checked.findings.push(unreadable(Level::Size, &error)),

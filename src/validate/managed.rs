@@ -19,8 +19,8 @@ use std::path::Path;
 
 use super::contents::Checked;
 use super::file::{self, contents_not_checked, flaw_finding};
-use super::paced::Paced;
 use super::size::{missing, unreadable};
+use super::watched::Watched;
 use super::{VerifyOptions, blocks, names, proof};
 use crate::digest::{Algorithm, Digest};
 use crate::format::{managed, read_vec};
@@ -146,11 +146,7 @@ fn check_plain(path: &Path, artifact: &Artifact, options: &VerifyOptions, part: 
 fn hold_digest(path: &Path, expected: Digest, options: &VerifyOptions) -> Result<(), Box<Finding>> {
     let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
     let source = opened.map_err(|error| unreadable(Level::Load, &error))?;
-    let damaged = match &options.reads {
-        Some(reads) => differs(&Paced { source: &source, reads }, expected, options),
-        None => differs(&source, expected, options),
-    };
-    match damaged? {
+    match differs(&Watched::new(&source, options), expected, options)? {
         true if source.changed().unwrap_or(false) => {
             let message = "the file changed while it was checked: check it again";
             Err(Box::new(Finding::unreadable(Code::ChangedWhileRead, Level::Load, message)))

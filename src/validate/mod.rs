@@ -19,7 +19,6 @@ mod managed;
 mod names;
 mod near;
 mod options;
-mod paced;
 mod parts;
 mod proof;
 mod requirement;
@@ -27,6 +26,7 @@ mod sharded;
 mod size;
 mod trainer;
 mod version;
+mod watched;
 
 use std::path::Path;
 use std::time::Instant;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::Requirement;
 use crate::format::torch::ReadOptions;
+use crate::io::Cancel;
 use crate::record::{Level, TensorInfo};
 
 /// What [`verify`](super::verify) is to check.
@@ -34,6 +35,8 @@ pub struct VerifyOptions {
     pub progress: Option<ProgressSink>,
     /// Hears of every byte of a file that was really read, and may take its time: the check waits for it.
     pub reads: Option<ProgressSink>,
+    /// Ends the check, from another thread: the report is `unreadable` then, with the code `cancelled`.
+    pub cancel: Option<Cancel>,
 }
 
 impl Default for VerifyOptions {
@@ -51,6 +54,7 @@ impl Default for VerifyOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
             progress: None,
             reads: None,
+            cancel: None,
         }
     }
 }
@@ -79,6 +83,13 @@ impl VerifyOptions {
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Sets what ends the check.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
         self
     }
 

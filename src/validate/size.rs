@@ -7,6 +7,7 @@ use std::path::Path;
 use super::VerifyOptions;
 use super::names::beside;
 use super::proof::own_size_and_id;
+use crate::io::Cancelled;
 use crate::record::{Code, Finding, Level, Marker, MarkerFit, Seal};
 
 /// Markers have some hundred bytes; what is longer was made by others and is only seen.
@@ -85,6 +86,9 @@ pub(super) fn missing(error: &io::Error) -> Finding {
 
 /// The finding for an error of the operating system.
 pub(super) fn unreadable(level: Level, error: &io::Error) -> Finding {
+    if Cancelled::is_reason_of(error) {
+        return Finding::unreadable(Code::Cancelled, level, "the check was cancelled");
+    }
     Finding::unreadable(Code::IoError, level, format!("it can't be read: {error}"))
 }
 

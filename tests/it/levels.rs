@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ckpt::io::Cancel;
 use ckpt::record::{FormatKind, TensorInfo};
 use ckpt::validate::{ProgressSink, inspect};
 use ckpt::{Code, Finding, Integrity, Level, Report, Verdict, VerifyOptions, verify};
@@ -669,4 +670,16 @@ fn deflated_data_must_come_out_at_its_size_even_without_a_checksum() {
     let report = check("a.pt", bytes);
     let reason = fails(&report, Verdict::Corrupted, Code::CompressionDamaged, Some(Level::Container));
     assert_eq!(reason.at.record.as_deref(), Some("a/data/0"));
+}
+
+/// A check that is cancelled says nothing of the bytes: neither that they are fine, nor that they aren't.
+#[test]
+fn a_check_that_is_cancelled_could_not_run() {
+    let place = Place::new();
+    let path = place.write("valid.pt", fs::read("samples/valid.pt").unwrap());
+    let cancel = Cancel::default();
+    assert_eq!(verify(&path, &options().with_cancel(cancel.clone())).verdict, Verdict::Valid);
+    cancel.cancel();
+    let report = verify(&path, &options().with_cancel(cancel));
+    fails(&report, Verdict::Unreadable, Code::Cancelled, Some(Level::Size));
 }

@@ -9,6 +9,7 @@ use pyo3::types::{
     PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
 
+use super::numpy;
 use super::torch::{Torch, Use};
 use crate::errors::Unfit;
 use crate::memory::Memory;
@@ -17,13 +18,24 @@ use crate::memory::Memory;
 ///
 /// Raises `Unfit` with the kind of a value that only PyTorch itself can make.
 pub(crate) fn give<'py>(py: Python<'py>, state: &State<'static>) -> PyResult<Bound<'py, PyAny>> {
-    let mut build = Build { py, state, torch: None, made: HashMap::new(), storages: HashMap::new() };
+    give_on(py, state, None)
+}
+
+/// As `give`, with the tensors on a device. What shares a storage shares one there.
+pub(crate) fn give_on<'py>(
+    py: Python<'py>,
+    state: &State<'static>,
+    device: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut build = Build { py, state, device, torch: None, made: HashMap::new(), storages: HashMap::new() };
     build.value(state.tree().root())
 }
 
 struct Build<'py, 's> {
     py: Python<'py>,
     state: &'s State<'static>,
+    /// Where tensors go; none for the host.
+    device: Option<&'s Bound<'py, PyAny>>,
     torch: Option<Use<'py>>,
     /// What several places share is made once.
     made: HashMap<NodeId, Bound<'py, PyAny>>,
@@ -108,15 +120,18 @@ impl<'py> Build<'py, '_> {
     }
 
     fn tensor(&mut self, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
-        let Body::Strided { storage, offset, strides, quantizer: None } = &tensor.body else {
-            return Err(unfit("a tensor that is sparse, nested, quantized, or on the meta device"));
-        };
         if tensor.attributes.is_some() {
             return Err(unfit("a tensor with attributes of its own"));
         }
         let (torch, dtype) = (self.torch()?, self.dtype(tensor.dtype)?);
-        let storage = self.storage(*storage)?;
-        let mut made = torch.view(&storage, &dtype, (*offset, &tensor.shape, strides))?;
+        let mut made = match &tensor.body {
+            Body::Strided { storage, offset, strides, quantizer: None } => {
+                let storage = self.storage(*storage)?;
+                torch.view(&storage, &dtype, (*offset, &tensor.shape, strides), self.device)?
+            }
+            Body::Meta => torch.without_elements(&dtype, &tensor.shape)?,
+            _ => return Err(unfit("a tensor that is sparse, nested or quantized")),
+        };
         if tensor.conjugated {
             made = made.call_method0("conj")?;
         }
@@ -143,26 +158,17 @@ impl<'py> Build<'py, '_> {
             Some(memory) => memory.owner().bind(self.py).clone(),
             None => copied(self.torch()?, data)?,
         };
+        let storage = match self.device {
+            Some(device) => self.torch()?.moved(&storage, device)?,
+            None => storage,
+        };
         self.storages.insert(id, storage.clone());
         Ok(storage)
     }
 
     fn array(&mut self, array: &Array) -> PyResult<Bound<'py, PyAny>> {
-        let py = self.py;
-        let numpy = py.import("numpy")?;
-        let dtype = numpy.getattr("dtype")?.call1((&*array.dtype,))?;
-        let flat = match array.data {
-            ArrayData::Bytes(bytes) => numpy.getattr("frombuffer")?.call1((self.value(bytes)?, dtype))?,
-            ArrayData::Values(_) | ArrayData::Missing => return Err(unfit("a NumPy array of objects")),
-        };
-        if array.scalar {
-            return flat.get_item(0);
-        }
-        let keywords = PyDict::new(py);
-        keywords.set_item("order", if array.fortran { "F" } else { "C" })?;
-        let shaped = flat.call_method("reshape", (array.shape.clone(),), Some(&keywords))?;
-        // What is loaded can be written to.
-        shaped.call_method1("copy", (if array.fortran { "F" } else { "C" },))
+        let ArrayData::Bytes(bytes) = array.data else { return Err(unfit("a NumPy array of objects")) };
+        numpy::make(self.value(bytes)?, (&array.dtype, &array.shape), (array.fortran, array.scalar))
     }
 }
 

@@ -1,9 +1,12 @@
 //! What Python wants to save, as a state.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use ckpt::tensor::{Body, Data, Map, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TreeBuilder};
+use ckpt::tensor::{
+    Array, ArrayData, Body, Data, Map, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TreeBuilder,
+};
 use ckpt::{Dtype, Error, State};
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -11,6 +14,7 @@ use pyo3::types::{
     PyTuple,
 };
 
+use super::numpy::Numpy;
 use super::torch::{Torch, Use};
 use crate::errors::{self, Unfit};
 use crate::memory::Memory;
@@ -26,6 +30,7 @@ pub(crate) fn take(value: &Bound<'_, PyAny>) -> PyResult<State<'static>> {
     let mut walk = Walk {
         py,
         torch: Torch::loaded(py)?,
+        numpy: Numpy::loaded(py)?,
         tree: TreeBuilder::default(),
         data: Vec::new(),
         storages: HashMap::new(),
@@ -41,6 +46,7 @@ pub(crate) fn take(value: &Bound<'_, PyAny>) -> PyResult<State<'static>> {
 struct Walk<'py> {
     py: Python<'py>,
     torch: Option<Use<'py>>,
+    numpy: Option<Numpy<'py>>,
     tree: TreeBuilder,
     data: Vec<Data<'static>>,
     /// By address and length.
@@ -49,13 +55,33 @@ struct Walk<'py> {
     seen: HashMap<usize, Option<NodeId>>,
     /// What was met lives on, so that no address is given to another object.
     kept: Vec<Bound<'py, PyAny>>,
-    /// The keys that lead to the present value.
-    path: Vec<String>,
+    /// What leads to the present value.
+    path: Vec<Step<'py>>,
+}
+
+/// What leads from a value into it.
+enum Step<'py> {
+    Key(Bound<'py, PyAny>),
+    Place(usize),
+    Attributes,
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => {
+                f.write_str(&key.str().map_or("?".into(), |key| key.to_string_lossy().into_owned()))
+            }
+            Self::Place(place) => place.fmt(f),
+            Self::Attributes => f.write_str("__dict__"),
+        }
+    }
 }
 
 impl<'py> Walk<'py> {
     fn unfit(&self, what: impl Into<String>) -> PyErr {
-        Unfit::new_err((self.path.join("."), what.into()))
+        let path: Vec<_> = self.path.iter().map(ToString::to_string).collect();
+        Unfit::new_err((path.join("."), what.into()))
     }
 
     fn push(&mut self, node: Node) -> PyResult<NodeId> {
@@ -149,7 +175,8 @@ impl<'py> Walk<'py> {
         if let (Ok(map), Some(map_kind)) = (value.cast::<PyDict>(), map_kind(&kind)?) {
             let attributes = value.getattr_opt(pyo3::intern!(self.py, "__dict__"))?;
             let attributes = attributes.filter(|attributes| attributes.len().is_ok_and(|len| len > 0));
-            let attributes = attributes.map(|attributes| self.at("__dict__", &attributes)).transpose()?;
+            let attributes =
+                attributes.map(|attributes| self.at(Step::Attributes, &attributes)).transpose()?;
             return self.map(map_kind, map, attributes);
         }
         if let Some(torch) = self.torch {
@@ -158,17 +185,20 @@ impl<'py> Walk<'py> {
                 return self.tensor(torch, value, parameter);
             }
         }
+        if let Some(numpy) = self.numpy.clone().filter(|numpy| numpy.knows(value).unwrap_or(false)) {
+            return self.array(&numpy, value);
+        }
         let (module, name) = (kind.module()?.to_string(), kind.qualname()?.to_string());
         Err(self.unfit(format!("a value of type {module}.{name}")))
     }
 
     fn items(&mut self, items: impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Vec<NodeId>> {
-        items.enumerate().map(|(place, item)| self.at(&place.to_string(), &item)).collect()
+        items.enumerate().map(|(place, item)| self.at(Step::Place(place), &item)).collect()
     }
 
-    /// Adds a value that a key leads to.
-    fn at(&mut self, key: &str, value: &Bound<'py, PyAny>) -> PyResult<NodeId> {
-        self.path.push(key.to_owned());
+    /// Adds a value inside of the present one.
+    fn at(&mut self, step: Step<'py>, value: &Bound<'py, PyAny>) -> PyResult<NodeId> {
+        self.path.push(step);
         let id = self.node(value)?;
         self.path.pop();
         Ok(id)
@@ -177,13 +207,20 @@ impl<'py> Walk<'py> {
     fn map(&mut self, kind: MapKind, map: &Bound<'py, PyDict>, attributes: Option<NodeId>) -> PyResult<Node> {
         let mut entries = Vec::with_capacity(map.len());
         for (key, value) in map.iter() {
-            let name = key.str().map_or_else(|_| "?".to_owned(), |name| name.to_string_lossy().into_owned());
-            let key = self.at(&name, &key)?;
-            entries.push((key, self.at(&name, &value)?));
+            self.path.push(Step::Key(key.clone()));
+            entries.push((self.node(&key)?, self.node(&value)?));
+            self.path.pop();
         }
         let map =
             (!entries.is_empty() || attributes.is_some()).then(|| Box::new(Map { entries, attributes }));
         Ok(Node::Map(kind, map))
+    }
+
+    fn array(&mut self, numpy: &Numpy<'py>, value: &Bound<'py, PyAny>) -> PyResult<Node> {
+        let taken = numpy.take(value)?.map_err(|what| self.unfit(what))?;
+        let data = ArrayData::Bytes(self.push(Node::Bytes(taken.bytes.as_bytes().into()))?);
+        let (dtype, shape) = (taken.dtype.into(), taken.shape);
+        Ok(Node::Array(Box::new(Array { dtype, shape, fortran: taken.fortran, scalar: taken.scalar, data })))
     }
 
     fn tensor(&mut self, torch: Use<'py>, value: &Bound<'py, PyAny>, parameter: bool) -> PyResult<Node> {

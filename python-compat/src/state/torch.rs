@@ -117,15 +117,42 @@ impl<'py> Use<'py> {
         self.torch.untyped.bind(self.py).call1((len,))
     }
 
-    /// Makes a tensor that sees a storage.
+    /// Copies a storage to a device; one that is there stays as it is.
+    pub(crate) fn moved(
+        self,
+        storage: &Bound<'py, PyAny>,
+        device: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let keywords = pyo3::types::PyDict::new(self.py);
+        keywords.set_item(pyo3::intern!(self.py, "device"), device)?;
+        storage.call_method(pyo3::intern!(self.py, "to"), (), Some(&keywords))
+    }
+
+    /// Makes a tensor on the meta device: a dtype and a shape.
+    pub(crate) fn without_elements(
+        self,
+        dtype: &Bound<'py, PyAny>,
+        shape: &[u64],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let keywords = pyo3::types::PyDict::new(self.py);
+        keywords.set_item(pyo3::intern!(self.py, "dtype"), dtype)?;
+        keywords.set_item(pyo3::intern!(self.py, "device"), pyo3::intern!(self.py, "meta"))?;
+        self.torch.empty.bind(self.py).call((shape.to_vec(),), Some(&keywords))
+    }
+
+    /// Makes a tensor that sees a storage, which is on the device; none is the host.
     pub(crate) fn view(
         self,
         storage: &Bound<'py, PyAny>,
         dtype: &Bound<'py, PyAny>,
         (offset, shape, strides): (u64, &[u64], &[u64]),
+        device: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let keywords = pyo3::types::PyDict::new(self.py);
         keywords.set_item(pyo3::intern!(self.py, "dtype"), dtype)?;
+        if let Some(device) = device {
+            keywords.set_item(pyo3::intern!(self.py, "device"), device)?;
+        }
         let empty = self.torch.empty.bind(self.py).call((0,), Some(&keywords))?;
         empty.call_method1(pyo3::intern!(self.py, "set_"), (storage, offset, shape, strides))
     }
