@@ -60,7 +60,7 @@ fn message_of(error: &Error) -> Option<String> {
 
 fn system(py: Python<'_>, error: &Error) -> PyErr {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match source.and_then(io::Error::raw_os_error) {
+    match source.and_then(|source| number_of(py, source)) {
         Some(code) => {
             let path = error.path().map(Path::to_path_buf);
             // Python chooses the subclass by the number: `FileNotFoundError`, `PermissionError`.
@@ -74,6 +74,13 @@ fn system(py: Python<'_>, error: &Error) -> PyErr {
         }
         None => PyOSError::new_err(error.to_string()),
     }
+}
+
+/// Returns the system's number of an error. That there is no room is known without asking the system, too.
+fn number_of(py: Python<'_>, error: &io::Error) -> Option<i32> {
+    let no_room = || py.import("errno")?.getattr("ENOSPC")?.extract::<i32>();
+    let is_full = error.kind() == io::ErrorKind::StorageFull;
+    error.raw_os_error().or_else(|| is_full.then(|| no_room().ok()).flatten())
 }
 
 fn errors(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {

@@ -1,11 +1,14 @@
 //! What Python calls, in Rust: the module `ckpt._native`, for the package `ckpt` alone.
 //!
-//! `state` brings Python's values into a state and back, without a copy of the tensors' bytes (`memory`). The rest is
-//! a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
+//! `state` brings Python's values into a state and back, without a copy of the tensors' bytes (`memory`; `device` for
+//! what lies on an accelerator). The rest is a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
 //! The interpreter is released around everything that reads, writes or hashes.
 
+mod device;
 mod errors;
+mod interrupt;
 mod load;
+mod manager;
 mod memory;
 mod options;
 mod records;
@@ -22,6 +25,11 @@ mod _native {
     use super::errors::Unfit;
     #[pymodule_export]
     use super::load::{load, load_into};
+    #[pymodule_export]
+    use super::manager::{Manager, Ticket};
+    /// The exit code of a job that saved a last time, and wants to be started again.
+    #[pymodule_export]
+    const EXIT_REQUEUE: u8 = ckpt::manager::triggers::EXIT_REQUEUE;
     #[pymodule_export]
     use super::save::{remove_file, save, save_pickled, write_file};
     #[pymodule_export]

@@ -144,6 +144,6 @@ pub(crate) fn position(text: &str) -> PyResult<Position> {
     text.parse().map_err(|_| wrong("position", text, &["step:1200", "stage:merge"]))
 }
 
-fn wrong(what: &str, given: &str, known: &[&str]) -> PyErr {
+pub(crate) fn wrong(what: &str, given: &str, known: &[&str]) -> PyErr {
     PyValueError::new_err(format!("'{given}' is no {what}: {}", known.join(", ")))
 }

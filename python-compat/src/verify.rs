@@ -1,23 +1,16 @@
 //! Checking.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
 
 use ckpt::VerifyOptions;
 use ckpt::io::Cancel;
 use ckpt::validate::{self as core, Batch, Look, discover};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::errors;
+use crate::interrupt::interruptible;
 use crate::options::VerifyArguments;
 use crate::records;
-
-/// How long a check runs until the interpreter is asked for signals.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
 /// Checks one checkpoint. Returns the report as a dict.
 #[pyfunction]
@@ -71,29 +64,4 @@ fn hear_all(
 pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny>> {
     let info = py.detach(|| core::inspect(&path)).map_err(|error| errors::raise(py, &error))?;
     records::dict(py, &info)
-}
-
-/// Does work on another thread, so that Ctrl-C is heard meanwhile. The work is left alone then, for the caller to cancel.
-fn interruptible<T: Send + 'static>(
-    py: Python<'_>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> PyResult<T> {
-    let (told, results) = channel();
-    // There is nobody to tell when Ctrl-C came.
-    let worker = thread::Builder::new().name("ckpt-verify".to_owned());
-    worker.spawn(move || drop(told.send(work())))?;
-    let results = Mutex::new(results);
-    loop {
-        let received = py.detach(|| match results.lock() {
-            Ok(results) => results.recv_timeout(SIGNALS_EVERY),
-            Err(_) => Err(RecvTimeoutError::Disconnected),
-        });
-        match received {
-            Ok(result) => return Ok(result),
-            Err(RecvTimeoutError::Timeout) => py.check_signals()?,
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(PyRuntimeError::new_err("the check ended without a result: please report this"));
-            }
-        }
-    }
 }

@@ -3,7 +3,7 @@
 A training job of days dies, and the file it must resume from is short, silently damaged, or of another version. `save`
 writes a file that proves itself, atomically and durably; `verify` says of any checkpoint whether it is ``valid``,
 ``corrupted``, ``incompatible`` or ``unreadable``, and executes nothing of it; `load` holds every byte against its
-checksum while it is read.
+checksum while it is read. A `Manager` keeps the checkpoints of a training loop, and says from which the work goes on.
 
 PyTorch is imported only where it is used: `verify` and `info` work without it.
 """
@@ -12,21 +12,54 @@ from ._load import load, load_into
 from ._save import save
 from ._verify import info, verify, verify_all
 from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
-from .records import Finding, Info, Record, Report, Saved, TensorInfo
+from .manager import EXIT_REQUEUE, Manager, Ticket
+from .records import (
+    Artifact,
+    Committed,
+    Decision,
+    Due,
+    Event,
+    Finding,
+    Info,
+    Latest,
+    Listed,
+    Manifest,
+    Plan,
+    Record,
+    Report,
+    Resumed,
+    Saved,
+    Skipped,
+    TensorInfo,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXIT_REQUEUE",
+    "Artifact",
     "CheckpointError",
+    "Committed",
     "CorruptedError",
+    "Decision",
+    "Due",
+    "Event",
     "Finding",
     "IncompatibleError",
     "Info",
+    "Latest",
+    "Listed",
+    "Manager",
+    "Manifest",
     "NeedsTrustError",
+    "Plan",
     "Record",
     "Report",
+    "Resumed",
     "Saved",
+    "Skipped",
     "TensorInfo",
+    "Ticket",
     "info",
     "load",
     "load_into",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 
 from . import _native
@@ -79,7 +80,7 @@ def verify_all(
 
     The others are those of `verify`; ``threads`` is the number of threads altogether.
     """
-    several = [paths] if isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__") else list(paths)  # type: ignore[arg-type, list-item]
+    several: list[PathLike] = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     reports: list[Report] = []
 
     def hear(record: dict[str, object]) -> None:

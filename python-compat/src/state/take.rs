@@ -16,21 +16,40 @@ use pyo3::types::{
 
 use super::numpy::Numpy;
 use super::torch::{Torch, Use};
+use crate::device::{Accelerator, OnDevice};
 use crate::errors::{self, Unfit};
 use crate::memory::Memory;
 
 /// Values that are nested deeper than this are refused: no reader would take them.
 const MAX_DEPTH: usize = 100;
 
+/// What becomes of tensors that lie on an accelerator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accelerators {
+    /// They are copied to the host at once.
+    Copied,
+    /// Those on CUDA devices stay until the state is staged.
+    Stay,
+    /// As `Stay`, and the host is taken for a device too: what can be tested of it without one.
+    Played,
+}
+
 /// Takes a value as a state. No tensor on the host is copied: the state holds on to its storage.
 ///
 /// Raises `Unfit` with the keys that lead to a value that no state can hold, and its type.
 pub(crate) fn take(value: &Bound<'_, PyAny>) -> PyResult<State<'static>> {
+    take_with(value, Accelerators::Copied)
+}
+
+/// As `take`, and says what becomes of tensors on an accelerator.
+pub(crate) fn take_with(value: &Bound<'_, PyAny>, accelerators: Accelerators) -> PyResult<State<'static>> {
     let py = value.py();
     let mut walk = Walk {
         py,
         torch: Torch::loaded(py)?,
         numpy: Numpy::loaded(py)?,
+        accelerators,
+        devices: HashMap::new(),
         tree: TreeBuilder::default(),
         data: Vec::new(),
         storages: HashMap::new(),
@@ -47,6 +66,9 @@ struct Walk<'py> {
     py: Python<'py>,
     torch: Option<Use<'py>>,
     numpy: Option<Numpy<'py>>,
+    accelerators: Accelerators,
+    /// By their names.
+    devices: HashMap<String, Arc<Accelerator>>,
     tree: TreeBuilder,
     data: Vec<Data<'static>>,
     /// By address and length.
@@ -254,31 +276,54 @@ impl<'py> Walk<'py> {
     /// Adds a tensor's storage, unless another tensor of the state sees it too.
     fn storage(&mut self, tensor: &Bound<'py, PyAny>, dtype: Dtype) -> PyResult<StorageId> {
         let py = self.py;
-        let mut storage = tensor.call_method0(pyo3::intern!(py, "untyped_storage"))?;
-        let mut device = "cpu".to_owned();
-        let mut place = None;
-        if !tensor.getattr(pyo3::intern!(py, "is_cpu"))?.is_truthy()? {
-            device = tensor.getattr(pyo3::intern!(py, "device"))?.str()?.extract()?;
-            // The address on the device says which one it is, and that of its copy nothing.
-            place = Some(Memory::of(&storage)?.place());
-            if let Some(id) = place.and_then(|place| self.storages.get(&place)) {
-                return Ok(*id);
-            }
-            self.kept.push(storage.clone());
-            storage = storage.call_method0(pyo3::intern!(py, "cpu"))?;
-        }
+        let storage = tensor.call_method0(pyo3::intern!(py, "untyped_storage"))?;
+        // On a device, it is the address there that says which storage it is: that of a copy says nothing.
         let memory = Memory::of(&storage)?;
-        let place = place.unwrap_or_else(|| memory.place());
-        let is_empty = Source::is_empty(&memory);
-        if let Some(id) = self.storages.get(&place).filter(|_| !is_empty) {
+        let (place, bytes) = (memory.place(), Source::len(&memory));
+        if let Some(id) = self.storages.get(&place).filter(|_| bytes > 0) {
             return Ok(*id);
         }
-        let bytes = Source::len(&memory);
+        let device: String = tensor.getattr(pyo3::intern!(py, "device"))?.str()?.extract()?;
+        self.kept.push(storage.clone());
+        let data = self.data_of(&storage, memory, &device)?;
         let described = Storage { key: String::new(), dtype: Some(dtype), bytes, device, part_of: None };
         let id = self.tree.storage(described).map_err(|error: Error| errors::raise(py, &error))?;
-        self.data.push(Data::new(Arc::new(memory)));
+        self.data.push(data);
         self.storages.insert(place, id);
         Ok(id)
+    }
+
+    /// Returns a storage's bytes, where they are, or copied to the host.
+    fn data_of(
+        &mut self,
+        storage: &Bound<'py, PyAny>,
+        memory: Memory,
+        device: &str,
+    ) -> PyResult<Data<'static>> {
+        let is_host = device == "cpu";
+        let stays = match self.accelerators {
+            Accelerators::Copied => false,
+            Accelerators::Stay => device.starts_with("cuda"),
+            Accelerators::Played => true,
+        };
+        if stays && !Source::is_empty(&memory) {
+            let device = self.device(device)?;
+            return Ok(Data::new(Arc::new(OnDevice::new(memory, device))));
+        }
+        if is_host {
+            return Ok(Data::new(Arc::new(memory)));
+        }
+        let copy = storage.call_method0(pyo3::intern!(self.py, "cpu"))?;
+        Ok(Data::new(Arc::new(Memory::of(&copy)?)))
+    }
+
+    fn device(&mut self, name: &str) -> PyResult<Arc<Accelerator>> {
+        if let Some(device) = self.devices.get(name) {
+            return Ok(Arc::clone(device));
+        }
+        let device = Arc::new(Accelerator::new(self.py, name)?);
+        self.devices.insert(name.to_owned(), Arc::clone(&device));
+        Ok(device)
     }
 }
 
