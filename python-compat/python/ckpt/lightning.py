@@ -249,6 +249,7 @@ def _load_safely(path: str, map_location: Any) -> Any:
         if map_location is None or isinstance(map_location, (str, int, torch.device)):
             return load(path, map_location=map_location, allowed_globals=registered_globals())
         # A function or a table says for each storage where it goes: only PyTorch knows what they are told.
+        os.stat(path)
         require_valid(verify(path, allowed_globals=registered_globals()))
         return torch.load(path, map_location=map_location, weights_only=True)
     except CheckpointError as error:
