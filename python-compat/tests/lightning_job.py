@@ -1,9 +1,8 @@
-"""A small training job with Lightning, for `test_lightning.py`: a module, its data, and a command that can be killed."""
+"""A small training with Lightning, for `test_lightning.py`: a module, its data, and a command that can be killed."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

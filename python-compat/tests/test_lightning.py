@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -94,13 +95,13 @@ def test_a_resume_with_the_defaults_ends_as_if_it_never_stopped(plugin: type[Ckp
 def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Compares weights, optimizers and schedulers, bit by bit."""
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-        torch.testing.assert_close(one[key], other[key], rtol=0, atol=0, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(one[key], other[key], rtol=0, atol=0)
 
 
 def test_a_killed_training_resumes_from_the_newest_good_checkpoint(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     ballast = 2_000_000
-    command = [sys.executable, TESTS / "lightning_job.py", killed, "--epochs=500", f"--ballast={ballast}"]
+    command = [sys.executable, str(TESTS / "lightning_job.py"), str(killed), "--epochs=500", f"--ballast={ballast}"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         # In the middle of a save, when there are some checkpoints.
@@ -142,7 +143,8 @@ def test_fabric_saves_and_loads(tmp_path: Path) -> None:
 def test_the_plug_in_serves_both_of_lightnings_packages() -> None:
     import pytorch_lightning
 
-    for kind in (pytorch_lightning.Trainer, Trainer):
+    kinds: tuple[Any, ...] = (pytorch_lightning.Trainer, Trainer)
+    for kind in kinds:
         plugin = AsyncCkptIO()
         job = kind(plugins=[plugin], accelerator="cpu", logger=False, enable_checkpointing=False)
         assert job.strategy.checkpoint_io is plugin
@@ -211,17 +213,32 @@ def test_a_missing_checkpoint_is_a_missing_file(tmp_path: Path) -> None:
 # Saving
 
 
-def _watch(path: str, started: Any, stop: Any, seen: Any) -> None:
-    """Notes every size that a file is seen to have, and whether it is ever missing."""
-    sizes = set()
-    while not stop.is_set():
-        for _ in range(500):
-            try:
-                sizes.add(os.stat(path).st_size)
-            except FileNotFoundError:
-                sizes.add(-1)
-        started.set()
-    seen.put(sizes)
+class Watcher:
+    """A process that notes each size that a file is seen to have (-1 where it is missing), until it is asked."""
+
+    CODE = """
+import json, os, sys, threading
+stop, sizes = threading.Event(), set()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+ready = False
+while not stop.is_set():
+    for _ in range(500):
+        try:
+            sizes.add(os.stat(sys.argv[1]).st_size)
+        except FileNotFoundError:
+            sizes.add(-1)
+    if not ready:
+        ready = not print("ready", flush=True)
+print(json.dumps(list(sizes)))
+"""
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-S", "-c", self.CODE, str(path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout and self._process.stdout.readline() == "ready\n"
+
+    def sizes(self) -> set[int]:
+        return set(json.loads(self._process.communicate()[0].splitlines()[-1]))
 
 
 @BOTH
@@ -239,21 +256,15 @@ def test_only_whole_files_are_ever_seen_where_the_temporary_directory_is_elsewhe
     io.save_checkpoint(state(0, 8_000_000), path)
     io.teardown()
     whole = {path.stat().st_size}
-    context = multiprocessing.get_context("spawn")
-    started, stop, seen = context.Event(), context.Event(), context.Queue()
-    watcher = context.Process(target=_watch, args=(str(path), started, stop, seen))
-    watcher.start()
+    watcher = Watcher(path)
     try:
-        assert started.wait(120)
         for step in range(1, 4):
             io.save_checkpoint(state(step, 8_000_000 + step * 100_000), path)
             io.teardown()
             whole.add(path.stat().st_size)
     finally:
-        stop.set()
-    sizes = seen.get(timeout=120)
-    watcher.join()
-    assert len(whole) == 4 and sizes <= whole and len(sizes) > 1
+        seen = watcher.sizes()
+    assert len(whole) == 4 and seen <= whole and len(seen) > 1
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
@@ -472,6 +483,13 @@ def test_what_cannot_be_pickled_is_refused_at_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.ckpt"]
 
 
+def test_the_plug_in_travels_to_the_processes_that_lightning_spawns(tmp_path: Path) -> None:
+    io = pickle.loads(pickle.dumps(AsyncCkptIO(done_marker=True)))
+    io.save_checkpoint(state(1), tmp_path / "a.ckpt")
+    io.teardown()
+    assert sorted(os.listdir(tmp_path)) == ["a.ckpt", "a.ckpt.done"]
+
+
 def test_a_process_that_ends_without_teardown_has_saved(tmp_path: Path) -> None:
     code = (
         "import torch, sys; from ckpt.lightning import AsyncCkptIO\n"
@@ -500,6 +518,15 @@ def test_what_is_damaged_is_skipped_with_its_reason(tmp_path: Path, caplog: pyte
         assert last_verified(tmp_path) == str(tmp_path / "2.ckpt")
     for name in ("5.ckpt", "4.ckpt", "3.ckpt", "last.ckpt"):
         assert f"skipped: {tmp_path / name}: " in caplog.text
+
+
+def test_damage_is_seen_in_what_needs_trust_too(tmp_path: Path) -> None:
+    for step in (1, 2):
+        CkptIO().save_checkpoint({**state(step), "value": Namespace(a=1)}, tmp_path / f"{step}.ckpt")
+    flip_a_bit(tmp_path / "2.ckpt")
+    assert last_verified(tmp_path, weights_only=False) == str(tmp_path / "1.ckpt")
+    with pytest.raises(ckpt.NeedsTrustError):
+        last_verified(tmp_path)
 
 
 def test_where_none_is_good_it_says_so_instead_of_beginning_anew(tmp_path: Path) -> None:

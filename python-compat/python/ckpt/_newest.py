@@ -128,7 +128,8 @@ def _newest_first(candidates: list[_Candidate]) -> list[_Candidate]:
 
 def _lacks_trust_alone(report: Report) -> bool:
     """Whether all that is wrong is that a pickle asks for globals: the bytes were held against their checksums."""
-    return all(finding.code == "needs-trust" for finding in report.findings if finding.verdict != "valid")
+    failures = [finding for finding in report.findings if finding.verdict != "valid"]
+    return report.verdict == "incompatible" and all(finding.code == "needs-trust" for finding in failures)
 
 
 def _unfit(report: Report, remedy: str) -> IncompatibleError:

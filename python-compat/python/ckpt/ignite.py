@@ -22,6 +22,11 @@ from ._save import save
 
 __all__ = ["CkptSaver", "last_verified"]
 
+_REMEDY = (
+    "allow it with torch.serialization.add_safe_globals([...]), or pass trusted=True (last_verified, ckpt.load) "
+    "if you trust who wrote the file"
+)
+
 
 class CkptSaver(DiskSaver):
     """Saves with `ckpt.save`: atomic, durable, verified, with the proof inside. It serves wherever a `DiskSaver` does.
@@ -93,8 +98,12 @@ class CkptSaver(DiskSaver):
             self._to_remove.append(filename)
 
 
-def last_verified(directory: PathLike, *, pattern: str = "*.pt") -> str | None:
-    """Returns the newest checkpoint whose every byte passes, for `Checkpoint.load_objects`; ``None`` if there is none.
+def last_verified(directory: PathLike, *, pattern: str = "*.pt", trusted: bool = False) -> str | None:
+    """Returns the newest checkpoint whose every byte passes; ``None`` if there is none::
+
+        newest = last_verified(directory)
+        if newest is not None:
+            Checkpoint.load_objects(to_load, ckpt.load(newest))
 
     Newest is the one with the highest position (see the ``engine`` of `CkptSaver`), or, where one of them has none, the
     one that was modified last. Damaged and unfinished ones are skipped; the reasons are logged (logger ``ckpt``).
@@ -104,11 +113,10 @@ def last_verified(directory: PathLike, *, pattern: str = "*.pt") -> str | None:
     Args:
         directory: Where they are.
         pattern: Which files are checkpoints: ``"best_*.pt"`` where several handlers save to one directory.
+        trusted: Accepts what only `ckpt.load` with ``trusted=True`` can load.
 
     Raises:
         CorruptedError: There are checkpoints, and none is good. To begin anew would lose them silently.
         IncompatibleError: The newest whole one can't be loaded here. To skip it would silently drop good progress.
     """
-    return newest_verified(
-        directory, pattern, step_of=step_in_proof, remedy="load it with ckpt.load(path, trusted=True) if you trust it"
-    )
+    return newest_verified(directory, pattern, step_of=step_in_proof, trusted=trusted, remedy=_REMEDY)
