@@ -8,8 +8,11 @@ mod errors;
 mod load;
 mod memory;
 mod options;
+mod place;
 mod records;
+mod retention;
 mod save;
+mod seal;
 mod state;
 mod verify;
 
@@ -23,7 +26,13 @@ mod _native {
     #[pymodule_export]
     use super::load::{load, load_into};
     #[pymodule_export]
+    use super::place::{Place, sync_directory};
+    #[pymodule_export]
+    use super::retention::plan_retention;
+    #[pymodule_export]
     use super::save::{remove_file, save, save_pickled, write_file};
+    #[pymodule_export]
+    use super::seal::{seal, verify_sealed};
     #[pymodule_export]
     use super::verify::{inspect, verify, verify_all};
 }

@@ -60,7 +60,7 @@ pub(crate) fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyAny
 }
 
 /// Does work on another thread, so that Ctrl-C is heard meanwhile. The work is left alone then: it reads, and ends.
-fn interruptible<T: Send + 'static>(
+pub(crate) fn interruptible<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> PyResult<T> {
