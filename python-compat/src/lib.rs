@@ -11,8 +11,11 @@ mod load;
 mod manager;
 mod memory;
 mod options;
+mod place;
 mod records;
+mod retention;
 mod save;
+mod seal;
 mod state;
 mod verify;
 
@@ -30,8 +33,13 @@ mod _native {
     /// The exit code of a job that saved a last time, and wants to be started again.
     #[pymodule_export]
     const EXIT_REQUEUE: u8 = ckpt::manager::triggers::EXIT_REQUEUE;
+    use super::place::{Place, sync_directory};
+    #[pymodule_export]
+    use super::retention::plan_retention;
     #[pymodule_export]
     use super::save::{remove_file, save, save_pickled, write_file};
+    #[pymodule_export]
+    use super::seal::{seal, verify_sealed};
     #[pymodule_export]
     use super::verify::{inspect, verify, verify_all};
 }

@@ -136,7 +136,7 @@ fn format(word: &str) -> PyResult<Format> {
     known.ok_or_else(|| wrong("format", word, &Format::ALL.map(Format::as_str)))
 }
 
-fn algorithm(word: &str) -> PyResult<Algorithm> {
+pub(crate) fn algorithm(word: &str) -> PyResult<Algorithm> {
     Algorithm::from_name(word).ok_or_else(|| wrong("algorithm", word, &["crc64-nvme", "blake3"]))
 }
 

@@ -250,6 +250,10 @@ impl Disk for Stale {
         LocalDisk.remove(path)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.sync_file(path)
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         LocalDisk.sync_directory(directory)
     }

@@ -22,6 +22,7 @@ mod options;
 mod parts;
 mod proof;
 mod requirement;
+mod sealed;
 mod sharded;
 mod size;
 mod trainer;
@@ -46,6 +47,7 @@ pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;
 pub(crate) use proof::read_proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
+pub use sealed::verify_sealed;
 
 /// Checks the checkpoint at `path` and reports.
 ///

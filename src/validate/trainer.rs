@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::contents::Checked;
 use super::file::{self, flaw_finding};
-use super::{VerifyOptions, sharded};
+use super::{VerifyOptions, sealed, sharded};
 use crate::format::hugging_face::{Artifact, Role, checkpoint_step, read_trainer_state, trainer_artifacts};
 use crate::record::{Code, Finding, FormatKind, Level};
 
@@ -27,8 +27,15 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
         }
         checked.absorb(&artifact.name, part);
     }
+    // A seal makes the rest provable: JSON, a tokenizer, what an engine wrote.
+    sealed::check(directory, &holds_its_seal, options, &mut checked);
     checked.merge_notes();
     checked
+}
+
+/// Returns whether a file was held against its seal when it was checked by its role.
+fn holds_its_seal(name: &str) -> bool {
+    !matches!(Role::of(name), Role::Other | Role::Engine | Role::TrainerState | Role::WeightsIndex)
 }
 
 /// Checks one file. `training_args.bin` holds a Python object by nature and is asked only to be intact.

@@ -58,6 +58,25 @@ pub fn create_directories(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     disk.sync_directory(parent).map_err(failed)
 }
 
+/// Makes a directory durable with all that is in it: what others wrote there and never synced. Links aren't followed.
+///
+/// # Errors
+///
+/// Something in it can't be read or synced: the error says what.
+pub fn sync_tree(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let failed = |error| failure(path, Step::Sync, error);
+    for name in disk.list(path).map_err(failed)? {
+        let inside = path.join(name);
+        let failed = |error| failure(&inside, Step::Sync, error);
+        match disk.stat(&inside).map_err(failed)? {
+            Some(stat) if stat.is_directory => sync_tree(disk, &inside)?,
+            Some(stat) if stat.is_file => disk.sync_file(&inside).map_err(failed)?,
+            _ => {}
+        }
+    }
+    disk.sync_directory(path).map_err(failed)
+}
+
 /// Removes a directory with all that is in it, such that it stays removed, and is never seen in part: it loses
 /// its name first. Returns whether there was one.
 ///
@@ -110,6 +129,16 @@ mod tests {
             resolve_directory(&LocalDisk, Path::new("")).unwrap(),
             Path::new(".").canonicalize().unwrap()
         );
+    }
+
+    #[test]
+    fn all_of_a_tree_is_synced_and_what_cannot_be_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("a/b")).unwrap();
+        std::fs::write(place.path().join("a/b/c"), "1").unwrap();
+        sync_tree(&LocalDisk, place.path()).unwrap();
+        let error = sync_tree(&LocalDisk, &place.path().join("d")).unwrap_err();
+        assert!(error.path().is_some_and(|path| path.ends_with("d")), "{error}");
     }
 
     #[test]

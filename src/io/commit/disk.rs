@@ -32,6 +32,9 @@ pub enum Existing {
     Replace,
     /// It stays, and the renaming fails with [`io::ErrorKind::AlreadyExists`].
     Keep,
+    /// The two change places, in one step: both are there, before and after. It fails with
+    /// [`io::ErrorKind::Unsupported`] where the file system can't do that.
+    Swap,
 }
 
 /// The calls by which files come, go and are made durable.
@@ -59,11 +62,14 @@ pub trait Disk: Send + Sync + Debug {
     /// system allows that.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ScanSource>>;
 
-    /// Renames a file or a directory within one directory. Not durable before [`Disk::sync_directory`].
+    /// Renames a file or a directory, within one file system. Not durable before [`Disk::sync_directory`].
     fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()>;
 
     /// Removes a file. Not durable before [`Disk::sync_directory`].
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a file durable that somebody else wrote: its bytes and its length.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
 
     /// Makes durable what names the directory holds.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;

@@ -20,7 +20,7 @@ mod staged;
 mod temporary;
 
 pub use clean::{clean, clean_beside, clean_staged, is_temporary};
-pub use directories::{create_directories, remove_directory, resolve_directory};
+pub use directories::{create_directories, remove_directory, resolve_directory, sync_tree};
 pub use disk::{Disk, DiskFile, DiskLock, Existing, Locked, Stat};
 pub use local::{LocalDisk, LocalFile};
 pub use lock::take_lock;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::clean::temporary_name;
 use super::disk::{Disk, Existing};
 use super::failure::{Step, failure};
-use super::temporary::Durability;
+use super::temporary::{Durability, directory_of};
 use crate::Error;
 
 /// How many names are tried. They can't be foreseen, so that the first is free.
@@ -69,17 +69,107 @@ impl<'d> StagedDirectory<'d> {
     /// of the last sync, which says so, it has its name.
     pub fn commit(mut self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
         let path = self.parent.join(name);
-        if durability == Durability::Full {
-            self.disk.sync_directory(&self.path).map_err(|error| failure(&path, Step::Sync, error))?;
-        }
+        self.sync(&path, durability)?;
         let renamed = self.disk.rename(&self.path, &path, Existing::Keep);
         renamed.map_err(|error| failure(&path, Step::Rename, error))?;
         self.is_final = true;
-        if durability == Durability::Full {
-            let synced = self.disk.sync_directory(&self.parent);
-            synced.map_err(|error| failure(&path, Step::SyncDirectory, error))?;
-        }
+        self.sync_parent(&path, durability)?;
         Ok(path)
+    }
+
+    /// Gives the directory its name, also where another directory has it: that one is removed.
+    ///
+    /// The two change places in one step, so that one of them has the name at every moment, and the old one goes
+    /// when the new one is durable. Where the file system can't do that, the old one loses its name first: a crash
+    /// in that moment leaves neither. The name may lie in a directory below that is there: `checkpoints/7`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`commit`](Self::commit). What has the name and is no directory stays as it is.
+    pub fn replace(self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
+        let whole = self.path.clone();
+        self.replace_by(whole, name, durability)
+    }
+
+    /// As [`replace`](Self::replace), by the directory that has this name within the staged one: that one gets its
+    /// name beside the staged one, and the rest is removed. For writers that name the directory that they fill.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`replace`](Self::replace), or there is no such directory in the staged one.
+    pub fn replace_by_part(self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
+        let part = self.path.join(name);
+        self.replace_by(part, name, durability)
+    }
+
+    /// Removes the directory that has a name beside the staged one, and the staged one: it loses its name first, and is
+    /// never seen in part. Returns whether there was one. The name may lie in a directory below.
+    ///
+    /// # Errors
+    ///
+    /// It can't be renamed: it is as it was. Or that can't be made durable: then nothing of it is deleted.
+    pub fn remove(mut self, name: &str) -> Result<bool, Error> {
+        let path = self.parent.join(name);
+        let failed = |error| failure(&path, Step::Remove, error);
+        match self.disk.rename(&path, &self.path.join("removed"), Existing::Keep) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        }
+        let synced = self.disk.sync_directory(directory_of(&path)).map_err(failed);
+        self.is_final = synced.is_err();
+        synced.map(|()| true)
+    }
+
+    /// Gives `from` its name. What is at the staged path afterwards, the old one included, is removed.
+    fn replace_by(mut self, from: PathBuf, name: &str, durability: Durability) -> Result<PathBuf, Error> {
+        let path = self.parent.join(name);
+        let failed = |error| failure(&path, Step::Rename, error);
+        if durability == Durability::Full {
+            self.disk.sync_directory(&from).map_err(|error| failure(&path, Step::Sync, error))?;
+        }
+        let is_there = self.disk.stat(&path).map_err(failed)?.is_some_and(|stat| stat.is_directory);
+        let existing = if is_there { Existing::Swap } else { Existing::Keep };
+        match self.disk.rename(&from, &path, existing) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.rename_in_turn(&from, &path).map_err(failed)?;
+            }
+            result => result.map_err(failed)?,
+        }
+        // What can't be made durable may have its old name again after a crash: then nothing is removed.
+        let synced = self.sync_parent(&path, durability);
+        self.is_final = synced.is_err() || (!is_there && from == self.path);
+        synced.map(|()| path)
+    }
+
+    /// Renames `from`, after what has that name got a temporary one.
+    fn rename_in_turn(&self, from: &Path, path: &Path) -> io::Result<()> {
+        let aside = self.parent.join(temporary_name());
+        self.disk.rename(path, &aside, Existing::Keep)?;
+        match self.disk.rename(from, path, Existing::Keep) {
+            // As if they had changed places.
+            Ok(()) => self.disk.rename(&aside, from, Existing::Keep),
+            Err(error) => self.disk.rename(&aside, path, Existing::Keep).and(Err(error)),
+        }
+    }
+
+    fn sync(&self, path: &Path, durability: Durability) -> Result<(), Error> {
+        match durability {
+            Durability::Full => {
+                self.disk.sync_directory(&self.path).map_err(|error| failure(path, Step::Sync, error))
+            }
+            Durability::None => Ok(()),
+        }
+    }
+
+    fn sync_parent(&self, path: &Path, durability: Durability) -> Result<(), Error> {
+        match durability {
+            Durability::Full => {
+                let synced = self.disk.sync_directory(directory_of(path));
+                synced.map_err(|error| failure(path, Step::SyncDirectory, error))
+            }
+            Durability::None => Ok(()),
+        }
     }
 }
 
@@ -113,6 +203,61 @@ mod tests {
             assert_eq!(std::fs::read(path.join("a")).unwrap(), b"1");
         }
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_has_the_name_can_be_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        for swaps in [true, false] {
+            let there = parent.path().join("step");
+            std::fs::create_dir_all(there.join("old")).unwrap();
+            let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+            write_small(&LocalDisk, &staged.path().join("new"), b"1", Durability::None).unwrap();
+            if swaps {
+                staged.replace("step", Durability::Full).unwrap();
+            } else {
+                staged.rename_in_turn(staged.path(), &there).unwrap();
+                drop(staged);
+            }
+            assert!(there.join("new").is_file() && !there.join("old").exists());
+            assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "the old one is gone");
+        }
+        let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+        assert!(staged.replace("another", Durability::Full).unwrap().is_dir());
+        std::fs::write(parent.path().join("file"), "precious").unwrap();
+        let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+        assert!(staged.replace("file", Durability::Full).is_err());
+        assert!(parent.path().join("file").is_file());
+    }
+
+    #[test]
+    fn a_part_takes_its_name_and_the_rest_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        for text in ["old", "new"] {
+            let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+            std::fs::create_dir(staged.path().join("step")).unwrap();
+            std::fs::write(staged.path().join("step/a"), text).unwrap();
+            let path = staged.replace_by_part("step", Durability::Full).unwrap();
+            assert_eq!(std::fs::read_to_string(path.join("a")).unwrap(), text);
+            assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+        }
+        let staged = StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+        assert!(staged.replace_by_part("step", Durability::Full).is_err(), "there is no such part");
+        assert_eq!(std::fs::read_to_string(parent.path().join("step/a")).unwrap(), "new");
+    }
+
+    #[test]
+    fn names_below_are_taken_and_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let stage = || StagedDirectory::create(&LocalDisk, parent.path()).unwrap();
+        std::fs::create_dir(parent.path().join("below")).unwrap();
+        for _ in 0..2 {
+            assert!(stage().replace("below/7", Durability::Full).unwrap().is_dir());
+        }
+        assert!(stage().remove("below/7").unwrap());
+        assert!(!stage().remove("below/7").unwrap());
+        assert!(stage().remove("below").unwrap());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 
     #[test]

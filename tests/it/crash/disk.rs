@@ -299,6 +299,9 @@ impl Disk for FakeDisk {
         assert_eq!(from.directory, to.directory, "a rename stays within one directory");
         self.call(Method::Rename, &label, |state| {
             let file = state.find(&from)?;
+            if existing == Existing::Swap {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             if existing == Existing::Keep && state.names.contains_key(&to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -312,6 +315,11 @@ impl Disk for FakeDisk {
             state.find_file(&entry)?;
             Ok(((), state.rename_by(NameChange::Remove(entry))))
         })
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let (entry, label) = self.place(path)?;
+        self.call(Method::Sync, &label, |state| Ok(((), Effect::Synced(state.find_file(&entry)?))))
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {

@@ -135,6 +135,14 @@ pub(super) fn rename_and_keep(from: &Path, to: &Path) -> Option<io::Result<()>> 
     }
 }
 
+/// Has two files or directories change places.
+pub(super) fn swap(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
+        result => result.map_err(io::Error::from),
+    }
+}
+
 /// Returns how many bytes this user may still write to the file system.
 pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
     let about = statvfs(directory)?;

@@ -71,6 +71,11 @@ impl Disk for LocalDisk {
         names::remove(path)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Other systems sync only what is open for writing.
+        if cfg!(unix) { File::open(path) } else { File::options().write(true).open(path) }?.sync_all()
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         // Other systems don't open directories.
         if cfg!(not(unix)) {

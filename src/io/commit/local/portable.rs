@@ -74,6 +74,11 @@ pub(super) fn rename_and_keep(_from: &Path, _to: &Path) -> Option<io::Result<()>
     None
 }
 
+/// Has two files or directories change places: here the system has no call for it.
+pub(super) fn swap(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Returns how many bytes this user may still write to the file system.
 #[cfg(unix)]
 pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {

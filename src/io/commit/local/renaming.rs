@@ -7,7 +7,7 @@ use super::names::{identity, remove};
 use super::system;
 use crate::io::commit::disk::Existing;
 
-/// Renames a file or a directory within one directory.
+/// Renames a file or a directory.
 ///
 /// A network file system may do it, lose the answer, ask again, and say that there is no such file. So a
 /// failure is believed only if the new name doesn't belong to the file already.
@@ -16,6 +16,7 @@ pub(super) fn rename(from: &Path, to: &Path, existing: Existing) -> io::Result<(
     let renamed = match existing {
         Existing::Replace => replace(from, to),
         Existing::Keep => keep(from, to),
+        Existing::Swap => system::swap(from, to),
     };
     renamed.or_else(|error| if is_done(from, to, was) { Ok(()) } else { Err(error) })
 }

@@ -1,0 +1,157 @@
+//! The seals in a directory: each vouches for a file, whatever that is, which must be there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use super::contents::Checked;
+use super::size::unreadable;
+use super::{VerifyOptions, blocks, report, size};
+use crate::io::FileSource;
+use crate::record::{Code, Finding, FormatKind, Integrity, Level, Report, Seal};
+
+/// How deep directories are looked into: those of training engines lie two deep.
+const MAX_DEPTH: u32 = 16;
+
+/// Checks every file of a directory that has a seal, those in the directories below it included: that it is there, and
+/// that its bytes are the sealed ones. What the files are is of no interest here.
+///
+/// This is for the directories of programs whose layout [`verify`](super::verify()) doesn't know.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// use ckpt::Verdict;
+/// use ckpt::save::{SealOptions, seal};
+/// use ckpt::validate::verify_sealed;
+///
+/// let path = directory.path().join("sampler.json");
+/// std::fs::write(&path, "{\"position\": 7}")?;
+/// seal(&path, &SealOptions::default())?;
+/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Valid);
+/// std::fs::write(&path, "{\"position\": 8}")?;
+/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Corrupted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify_sealed(directory: &Path, options: &VerifyOptions) -> Report {
+    let start = Instant::now();
+    let mut checked = Checked::new(FormatKind::Directory, Some(Level::Size));
+    if check(directory, &|_| false, options, &mut checked) == 0 && !checked.failed() {
+        let message = "nothing in the directory is sealed, so that nothing can be said of it";
+        checked.findings.push(Finding::incompatible(Code::NotRegular, Level::Size, message));
+    }
+    checked.merge_notes();
+    report(directory, checked, options, start)
+}
+
+/// Checks the sealed files of a directory but those that `is_checked` says are checked otherwise, by their names
+/// relative to it: they must be there. Returns how many seals there are.
+pub(super) fn check(
+    directory: &Path,
+    is_checked: &dyn Fn(&str) -> bool,
+    options: &VerifyOptions,
+    checked: &mut Checked,
+) -> usize {
+    let mut sealed = Vec::new();
+    if let Err(error) = collect(directory, "", MAX_DEPTH, &mut sealed) {
+        checked.findings.push(unreadable(Level::Size, &error));
+    }
+    for name in &sealed {
+        let path = directory.join(name);
+        if !path.exists() {
+            let message = "it was sealed as a part of the checkpoint, and is missing";
+            checked
+                .findings
+                .push(Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name));
+        } else if !is_checked(name) {
+            checked.absorb(name, hold(&path, options));
+        }
+    }
+    sealed.len()
+}
+
+/// Finds the names of what has a seal, in order.
+fn collect(directory: &Path, prefix: &str, depth: u32, sealed: &mut Vec<String>) -> io::Result<()> {
+    let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            if depth > 0 {
+                collect(&entry.path(), &format!("{name}/"), depth - 1, sealed)?;
+            }
+        } else if let Some(name) = name.strip_suffix(Seal::SUFFIX) {
+            sealed.push(name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Holds one file against its seal.
+fn hold(path: &Path, options: &VerifyOptions) -> Checked {
+    // Whatever it is: its bytes have a say in how much was proven.
+    let mut part = Checked::new(FormatKind::Unknown, Some(Level::Size));
+    let sized = size::check(path, &VerifyOptions { require_marker: false, ..options.clone() });
+    part.bytes = sized.bytes;
+    part.findings = sized.findings;
+    if part.failed() || options.skip_contents || options.level < Level::Load {
+        return part;
+    }
+    part.level = Some(Level::Load);
+    let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
+    match (opened, sized.beside.seal) {
+        (Ok(source), Some(seal)) => blocks::check_seal(&source, &seal, options, &mut part),
+        (Err(error), _) => part.findings.push(unreadable(Level::Load, &error)),
+        // The seal is damaged: a note says so, and nothing was proven.
+        (Ok(_), None) => part.integrity = Integrity::None,
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Verdict;
+    use crate::save::{SealOptions, seal};
+
+    fn sealed() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("engine")).unwrap();
+        for (name, text) in [("config.json", "{\"a\": 1}"), ("engine/rank.bin", "0123456789")] {
+            fs::write(place.path().join(name), text).unwrap();
+            seal(&place.path().join(name), &SealOptions::default()).unwrap();
+        }
+        place
+    }
+
+    fn verdict(place: &Path) -> Verdict {
+        verify_sealed(place, &VerifyOptions::default()).verdict
+    }
+
+    #[test]
+    fn sealed_files_are_held_also_below() {
+        let place = sealed();
+        let report = verify_sealed(place.path(), &VerifyOptions::default());
+        assert_eq!((report.verdict, report.integrity), (Verdict::Valid, Integrity::Full));
+        fs::write(place.path().join("engine/rank.bin"), "0123456780").unwrap();
+        assert_eq!(verdict(place.path()), Verdict::Corrupted);
+        let quick = VerifyOptions::default().with_level(Level::Size);
+        assert_eq!(verify_sealed(place.path(), &quick).verdict, Verdict::Valid, "the size is the same");
+    }
+
+    #[test]
+    fn what_was_sealed_and_is_gone_is_missed() {
+        let place = sealed();
+        fs::remove_file(place.path().join("config.json")).unwrap();
+        let report = verify_sealed(place.path(), &VerifyOptions::default().with_level(Level::Size));
+        assert_eq!(report.verdict, Verdict::Corrupted);
+        assert_eq!(report.reason().unwrap().at.file.as_deref(), Some("config.json"));
+    }
+
+    #[test]
+    fn without_a_seal_nothing_is_said() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(verdict(place.path()), Verdict::Incompatible);
+        assert_eq!(verdict(&place.path().join("none")), Verdict::Unreadable);
+    }
+}
