@@ -27,7 +27,7 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
         }
         checked.absorb(&artifact.name, part);
     }
-    checked.merge_notes();
+    checked.merge_notes("files");
     checked
 }
 
