@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     /// Notes only: there is nothing to do about them.
-    const NOTES: [Code; 12] = [
+    const NOTES: [Code; 13] = [
         Code::MarkerStale,
         Code::SealStale,
         Code::SealDamaged,
@@ -199,6 +199,7 @@ mod tests {
         Code::DeviceTag,
         Code::IntactOnly,
         Code::Unlisted,
+        Code::MetadataOlder,
     ];
 
     #[test]

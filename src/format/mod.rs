@@ -9,6 +9,7 @@ mod json;
 mod proven;
 mod read;
 
+pub mod dcp;
 pub mod hugging_face;
 pub mod managed;
 pub mod safetensors;

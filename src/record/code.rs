@@ -157,6 +157,8 @@ codes! {
     IntactOnly = "intact-only",
     /// The checkpoint's directory holds a file that its manifest doesn't list.
     Unlisted = "unlisted",
+    /// Files of the checkpoint are younger than the metadata that describes them: they may be of a later save.
+    MetadataOlder = "metadata-older",
 
     // Keys.
     /// The checkpoint's top level is no map, so it has no keys.

@@ -124,8 +124,8 @@ impl Checked {
         }));
     }
 
-    /// Makes one note of those that say the same of several files: a hundred shards have no checksums.
-    pub(super) fn merge_notes(&mut self) {
+    /// Makes one note of those that say the same of several `parts`: a hundred shards have no checksums.
+    pub(super) fn merge_notes(&mut self, parts: &str) {
         let mut counts: HashMap<(Code, String), usize> = HashMap::new();
         for note in self.findings.iter().filter(|finding| !finding.is_failure()) {
             *counts.entry((note.code, note.message.clone())).or_default() += 1;
@@ -138,7 +138,7 @@ impl Checked {
                     None => continue,
                     Some(1) => {}
                     Some(count) => {
-                        finding.message = format!("{} (in {count} files)", finding.message);
+                        finding.message = format!("{} (in {count} {parts})", finding.message);
                         finding.at = Place::default();
                     }
                 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::VerifyOptions;
 use super::contents::Checked;
 use super::size::missing;
-use super::{managed, names, trainer};
+use super::{dcp, managed, names, trainer};
 use crate::format::hugging_face::is_trainer_directory;
 use crate::format::managed::{RUN_FILE, looks_like_manifest};
 use crate::format::read_vec;
@@ -15,11 +15,8 @@ use crate::record::{Code, Finding, FormatKind, Level, Manifest};
 /// How much of a manifest is looked at to tell it from other files of its name.
 const HEAD_BYTES: u64 = 256;
 
-/// The file that makes a directory a `torch.distributed.checkpoint`.
-const DISTRIBUTED_METADATA: &str = ".metadata";
-
-/// Checks a directory. A managed one and a Trainer's are one checkpoint; of any other the caller is told to name
-/// the files.
+/// Checks a directory. A managed one, a Trainer's and a distributed one are one checkpoint; of any other the caller is
+/// told to name the files.
 pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     let names = match file_names(path) {
         Ok(names) => names,
@@ -35,15 +32,12 @@ pub(super) fn check(path: &Path, options: &VerifyOptions) -> Checked {
     if is_trainer_directory(&names) {
         return trainer::check(path, &names, options);
     }
-    let (kind, code, message) = if names.iter().any(|name| name == DISTRIBUTED_METADATA) {
-        let message =
-            "a torch.distributed checkpoint: its pickled metadata needs trust, and it isn't checked";
-        (FormatKind::TorchDistributed, Code::ForeignFormat, message)
-    } else {
-        (FormatKind::Directory, Code::NotRegular, "the directory as a whole is no checkpoint")
-    };
-    let mut checked = Checked::new(kind, Some(Level::Size));
-    checked.findings.push(Finding::incompatible(code, Level::Size, message));
+    if dcp::is_distributed(path, names.iter().map(String::as_str)) {
+        return dcp::check(path, &names, options);
+    }
+    let mut checked = Checked::new(FormatKind::Directory, Some(Level::Size));
+    let message = "the directory as a whole is no checkpoint";
+    checked.findings.push(Finding::incompatible(Code::NotRegular, Level::Size, message));
     checked
 }
 

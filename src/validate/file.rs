@@ -90,7 +90,7 @@ fn check_contents(
 }
 
 /// What was read of a file that changed meanwhile may be a mixture of two states.
-fn note_change(source: &FileSource, checked: &mut Checked) {
+pub(super) fn note_change(source: &FileSource, checked: &mut Checked) {
     if !source.changed().unwrap_or(false) {
         return;
     }

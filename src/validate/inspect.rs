@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::contents::{Checked, Contents};
 use super::file::flaw_finding;
-use super::{VerifyOptions, container, directory, managed, names, sharded, size};
+use super::{VerifyOptions, container, dcp, directory, managed, names, sharded, size};
 use crate::error::Error;
 use crate::io::{FileSource, ReadAt};
 use crate::record::{Finding, FormatKind, Info, Level, Manifest};
@@ -20,6 +20,8 @@ pub fn inspect(path: &Path) -> Result<Info, Error> {
     let options = VerifyOptions::default().with_level(Level::Container);
     let (format, bytes, contents) = if directory::is_managed(path, path.join(Manifest::NAME).is_file()) {
         inspect_managed(path, &options)?
+    } else if let Some(names) = dcp::names_of(path) {
+        dcp::inspect(path, &names, &options)?
     } else if path.is_dir() {
         taken(path, directory::check(path, &options))?
     } else if names::is_shard_index(path) {

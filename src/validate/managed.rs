@@ -35,7 +35,7 @@ pub(super) fn check(directory: &Path, found: &[String], options: &VerifyOptions)
             checked.findings.extend(check_name(directory, &manifest));
             check_artifacts(directory, &manifest, options, &mut checked);
             checked.bytes += size(&directory.join(Manifest::NAME));
-            checked.merge_notes();
+            checked.merge_notes("files");
             let unlisted = managed::unlisted(&manifest, found);
             checked.findings.extend(first_few(unlisted, note_unlisted, "files aren't in the manifest"));
         }

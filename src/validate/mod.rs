@@ -1,13 +1,15 @@
 //! Judgement: the four levels, and what they make of a checkpoint.
 //!
 //! [`verify`] checks one checkpoint, whatever its form: a file (`file`), a shard index with its shards
-//! (`sharded`), a Hugging Face Trainer's directory (`trainer`), or a managed one (`managed`). Each level is a module:
+//! (`sharded`), a Hugging Face Trainer's directory (`trainer`), one of `torch.distributed.checkpoint` (`dcp`), or a
+//! managed one (`managed`). Each level is a module:
 //! `size`, `container`, `load`, `keys`. They collect findings; the gravest one decides.
 
 mod batch;
 mod blocks;
 mod container;
 mod contents;
+mod dcp;
 mod directory;
 mod discover;
 mod file;
@@ -51,8 +53,8 @@ pub use sealed::verify_sealed;
 
 /// Checks the checkpoint at `path` and reports.
 ///
-/// The path is a file, a shard index (`*.index.json`), the directory of a Hugging Face Trainer, or that of a
-/// managed checkpoint.
+/// The path is a file, a shard index (`*.index.json`), the directory of a Hugging Face Trainer, of
+/// `torch.distributed.checkpoint`, or that of a managed checkpoint.
 /// A damaged checkpoint is no error here: the report says so.
 ///
 /// Links are followed. The file is read, nothing of it is executed, and nothing is written.

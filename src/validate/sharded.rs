@@ -59,7 +59,7 @@ fn check_all(path: &Path, index: &Index, options: &VerifyOptions, checked: &mut 
         }
         checked.absorb(name, part);
     }
-    checked.merge_notes();
+    checked.merge_notes("files");
     checked.findings.extend(first_few(missing, |name| missing_shard(name), "shards are missing"));
     if !read.is_empty() {
         // A shard that is there and couldn't be read has its own finding: it isn't missing.

@@ -29,7 +29,7 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
     }
     // A seal makes the rest provable: JSON, a tokenizer, what an engine wrote.
     sealed::check(directory, &holds_its_seal, options, &mut checked);
-    checked.merge_notes();
+    checked.merge_notes("files");
     checked
 }
 

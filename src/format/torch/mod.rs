@@ -26,6 +26,7 @@ pub(crate) use write::check_flat_tensor;
 pub use write::{Flavour, Pickled, TorchEncoding, encode, encode_pickled};
 
 use crate::record::{Code, Finding, Level};
+use crate::tensor::Tree;
 pub(crate) use pickle::write::unfit;
 use pickle::{Fault, FaultKind};
 
@@ -38,6 +39,32 @@ pub(crate) fn unsafe_names(bytes: &[u8], options: &ReadOptions) -> Vec<Finding> 
         Err(fault) => fault.unknown_globals,
     };
     checkpoint::unsafe_names(&names)
+}
+
+/// Reads a pickle that stands beside tensors and describes them, as data. What it asks for must be on the list of
+/// safe names, or one of `names`, or of those that the options accept. Protocols 4 and 5 are read as the others.
+///
+/// No checksum vouches for such bytes, so that damage is the likelier cause of what can't be read.
+///
+/// # Errors
+///
+/// The finding for a pickle that is damaged, too large for its size, or asks for another name; bytes behind its
+/// end are damage as well.
+pub(crate) fn read_description(
+    bytes: &[u8],
+    names: &[&str],
+    options: &ReadOptions,
+) -> Result<Tree, Box<Finding>> {
+    let options = options.clone().with_allowed_globals(names.iter().map(|&name| name.to_owned()));
+    let pickle = pickle::read(bytes, &options).map_err(|fault| Box::new(fault_finding(&fault, false)))?;
+    if let Some(finding) = checkpoint::unsafe_names(&pickle.unknown_globals).into_iter().next() {
+        return Err(Box::new(finding));
+    }
+    if pickle.bytes < bytes.len() as u64 {
+        let message = format!("{} bytes follow the end of the pickle", bytes.len() as u64 - pickle.bytes);
+        return Err(Box::new(Finding::corrupted(Code::PickleDamaged, Level::Load, message)));
+    }
+    Ok(pickle.tree)
 }
 
 /// Turns a pickle's fault into a finding.

@@ -31,8 +31,10 @@ use std::sync::Arc;
 
 use self::listing::{Entry, Kind, Listing};
 use self::shards::Index;
+use super::dcp::is_distributed;
 use super::directory::is_managed;
 use crate::error::Error;
+use crate::format::dcp;
 use crate::format::hugging_face::{Role, checkpoint_step, is_trainer_directory};
 use crate::record::{Code, Finding, Level, Manifest, Marker, Seal};
 
@@ -44,7 +46,7 @@ pub enum Look {
     /// By name, and by the first bytes of those whose name says nothing.
     #[default]
     Contents,
-    /// By name alone: no file but a shard index or a manifest is opened, and none is asked for its size. The
+    /// By name alone: no file but a shard index, a manifest or distributed metadata is opened, and none is asked for its size. The
     /// fast path.
     Names,
 }
@@ -293,9 +295,14 @@ fn whole(path: &Path, listing: &Listing) -> Option<fn(&OsStr) -> bool> {
     if is_trainer(path, listing) {
         return Some(is_trainer_part);
     }
-    let is_distributed = |name: &OsStr| name.as_encoded_bytes().ends_with(b".distcp");
-    let shards = listing.entries.iter().any(|entry| is_distributed(&entry.name));
-    (shards && listing.has(".metadata")).then_some(is_distributed)
+    let names = listing.entries.iter().filter(|entry| entry.kind.may_be_file());
+    is_distributed(path, names.filter_map(|entry| entry.name.to_str())).then_some(is_distributed_part)
+}
+
+/// The files that the check of a distributed checkpoint reads. Others, such as the `meta.pt` that a trainer puts
+/// beside them, are listed on their own.
+fn is_distributed_part(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| dcp::Role::of(name) != dcp::Role::Other)
 }
 
 /// A Trainer's directory, as the check of directories takes it: by the names of its files.
