@@ -35,8 +35,8 @@ impl Accelerator {
     }
 
     fn copy_all(&self, py: Python<'_>, copies: Vec<Copy>) -> Result<(), Error> {
-        let copied = self.python.call_method1(py, "copy", (copies,));
-        copied.map(drop).map_err(|error| self.failed("copy from it", &error))
+        let done = self.python.call_method1(py, "copy", (copies,));
+        done.map(drop).map_err(|error| self.failed("copy from it", &error))
     }
 
     /// Returns what a source has, if it lies on this device.

@@ -33,6 +33,7 @@ mod _native {
     /// The exit code of a job that saved a last time, and wants to be started again.
     #[pymodule_export]
     const EXIT_REQUEUE: u8 = ckpt::manager::triggers::EXIT_REQUEUE;
+    #[pymodule_export]
     use super::place::{Place, sync_directory};
     #[pymodule_export]
     use super::retention::plan_retention;

@@ -9,9 +9,9 @@ use ckpt::validate::verify_sealed as core_verify_sealed;
 use pyo3::prelude::*;
 
 use crate::errors;
+use crate::interrupt::interruptible;
 use crate::options::{algorithm, level};
 use crate::records;
-use crate::interrupt::interruptible;
 
 /// What `seal` can be asked for, as `ckpt/_seal.py` passes it.
 #[derive(Debug, FromPyObject)]

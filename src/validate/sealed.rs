@@ -40,7 +40,7 @@ pub fn verify_sealed(directory: &Path, options: &VerifyOptions) -> Report {
         let message = "nothing in the directory is sealed, so that nothing can be said of it";
         checked.findings.push(Finding::incompatible(Code::NotRegular, Level::Size, message));
     }
-    checked.merge_notes();
+    checked.merge_notes("files");
     report(directory, checked, options, start)
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::super::VerifyOptions;
 use super::super::contents::Checked;
 use super::super::file;
-use super::super::paced::Paced;
 use super::super::size::unreadable;
+use super::super::watched::Watched;
 use super::shards::{Held, Item, Shard};
 use super::spread::spread;
 use crate::io::{FileSource, ScanSource, Section};
@@ -35,10 +35,7 @@ fn check_shard(directory: &Path, shard: &Shard<'_>, options: &VerifyOptions) -> 
     let opened = if options.fresh { FileSource::open_fresh(&path) } else { FileSource::open(&path) };
     match opened {
         Ok(source) => {
-            match &options.reads {
-                Some(reads) => check_items(&Paced { source: &source, reads }, shard, options, &mut checked),
-                None => check_items(&source, shard, options, &mut checked),
-            }
+            check_items(&Watched::new(&source, options), shard, options, &mut checked);
             file::note_change(&source, &mut checked);
         }
         Err(error) => checked.findings.push(unreadable(Level::Size, &error)),
