@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -278,6 +279,22 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.ckpt"]
 
 
+@BOTH
+def test_a_disk_that_takes_no_more_costs_the_new_file_and_not_the_old_one(plugin: type[CkptIO], tmp_path: Path) -> None:
+    path, io = tmp_path / "last.ckpt", plugin()
+    io.save_checkpoint(state(1), path)
+    io.teardown()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"last\.ckpt.*File too large"):
+            io.save_checkpoint(state(2, 1_000_000), path)
+            io.teardown()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == ["last.ckpt"] and ckpt.load(path)["global_step"] == 1
+
+
 def test_storage_options_are_arguments_of_save(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.ckpt"
     CkptIO().save_checkpoint(state(1), path, {"done_marker": True, "metadata": {"run": "7"}})
@@ -374,6 +391,17 @@ def test_no_more_saves_than_allowed_are_in_flight(gate: Gate, tmp_path: Path) ->
     assert len(os.listdir(tmp_path)) == 3
     with pytest.raises(ValueError, match="max_in_flight is 0"):
         AsyncCkptIO(max_in_flight=0)
+
+
+def test_saves_that_do_not_overlap_hold_one_copy_of_the_state(tmp_path: Path) -> None:
+    io = AsyncCkptIO(max_in_flight=3)
+    for step in range(4):
+        io.save_checkpoint(state(step), tmp_path / "a.ckpt")
+        assert io._background is not None
+        io._background.drain()
+    assert io._background is not None
+    stagings = [io._background._free.get() for _ in range(3)]
+    assert sum(bool(staging._memory) for staging in stagings) == 1
 
 
 def test_a_checkpoint_is_removed_only_when_the_newer_one_is_durable(gate: Gate, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import Any
 
 from ._copies import Staging
@@ -30,7 +30,8 @@ class Background:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight is {max_in_flight}; at least one save must be allowed")
         self._remove = remove
-        self._free: SimpleQueue[Staging] = SimpleQueue()
+        # The last that was given back comes first: saves that don't overlap fill the memory of one alone.
+        self._free: LifoQueue[Staging] = LifoQueue()
         for _ in range(max_in_flight):
             self._free.put(Staging())
         # The interpreter waits for this thread before it ends: what was asked for is written.
