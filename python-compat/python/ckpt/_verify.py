@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 
 from . import _native
@@ -50,12 +51,10 @@ def verify(
     >>> report.verdict, report.reason.code
     ('corrupted', 'empty')
     """
-    return Report.of(
-        _native.verify(
-            path,
-            _arguments(level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress),
-        )
+    arguments = _arguments(
+        level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress
     )
+    return Report.of(_native.verify(path, arguments))
 
 
 def verify_all(
@@ -79,7 +78,7 @@ def verify_all(
 
     The others are those of `verify`; ``threads`` is the number of threads altogether.
     """
-    several = [paths] if isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__") else list(paths)  # type: ignore[arg-type, list-item]
+    several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     reports: list[Report] = []
 
     def hear(record: dict[str, object]) -> None:
@@ -87,11 +86,10 @@ def verify_all(
         if on_report is not None:
             on_report(reports[-1])
 
-    _native.verify_all(
-        several,
-        _arguments(level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress),
-        hear,
+    arguments = _arguments(
+        level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress
     )
+    _native.verify_all(several, arguments, hear)
     return reports
 
 
