@@ -34,7 +34,7 @@ def pickled(value: Any) -> tuple[bytes, list[Any]]:
 
     recorder = _Recorder()
     # What `torch.save` calls once its archive is open; it has had this form since PyTorch 2.1.
-    torch.serialization._save(value, recorder, pickle, 2, False)  # type: ignore[attr-defined]
+    torch.serialization._save(value, recorder, pickle, 2, False)
     ordered = [recorder.storages[key] for key in sorted(recorder.storages)]
     return recorder.pickle, [_untyped(storage) for storage in ordered]
 

@@ -51,12 +51,10 @@ def verify(
     >>> report.verdict, report.reason.code
     ('corrupted', 'empty')
     """
-    return Report.of(
-        _native.verify(
-            path,
-            _arguments(level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress),
-        )
+    arguments = _arguments(
+        level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress
     )
+    return Report.of(_native.verify(path, arguments))
 
 
 def verify_all(
@@ -88,11 +86,10 @@ def verify_all(
         if on_report is not None:
             on_report(reports[-1])
 
-    _native.verify_all(
-        several,
-        _arguments(level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress),
-        hear,
+    arguments = _arguments(
+        level, required_keys, skip_contents, require_done_marker, allowed_globals, fresh, threads, progress
     )
+    _native.verify_all(several, arguments, hear)
     return reports
 
 

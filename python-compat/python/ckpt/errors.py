@@ -76,7 +76,9 @@ class NeedsTrustError(IncompatibleError):
     """
 
 
-def _again(kind: type[CheckpointError], path: Any, error_type: ErrorType, message: str, finding: Any) -> CheckpointError:
+def _again(
+    kind: type[CheckpointError], path: Any, error_type: ErrorType, message: str, finding: Any
+) -> CheckpointError:
     if kind is CheckpointError:
         return kind(path, error_type, message, finding)
-    return kind(path, message, finding)  # type: ignore[call-arg, arg-type]
+    return kind(path, message, finding)  # type: ignore[arg-type]

@@ -1,0 +1,21 @@
+"""The README's example does what the README says."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+
+
+def test_the_example_prints_what_it_says(tmp_path: pathlib.Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        run = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        said = re.findall(r"^\s*print\(.*\)  # (.*)$", block, re.MULTILINE)
+        assert run.stdout.splitlines() == said
+        assert run.stderr == ""
