@@ -386,6 +386,14 @@ def test_load_into_fills_strided_targets(tmp_path: pathlib.Path, suffix: str) ->
     assert whole[:, 2:].abs().sum() == 0
 
 
+def test_load_into_fills_tied_weights(tmp_path: pathlib.Path, suffix: str) -> None:
+    path = tmp_path / f"tied{suffix}"
+    ckpt.save({"a": torch.arange(6.0), "b": torch.arange(6.0)[2:], "c": torch.ones(0)}, path)
+    base = torch.zeros(6)
+    ckpt.load_into(path, {"a": base, "b": base[2:], "c": torch.ones(0)})
+    assert base.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import ckpt
-from ckpt import _native
 
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples"
 SUFFIXES = (".pt", ".safetensors")
@@ -223,9 +222,3 @@ def test_who_is_told_of_bytes_and_fails_stops_nothing(
     assert ckpt.verify(path, progress=fails)
     assert [type(error) for error in unheard] == [LookupError] * len(unheard)
     assert unheard
-
-
-def test_the_native_module_is_what_its_stub_says() -> None:
-    stub = pathlib.Path(_native.__file__ or "").with_name("_native.pyi").read_text()
-    public = [name for name in dir(_native) if not name.startswith("__")]
-    assert [name for name in public if f"def {name}(" not in stub and f"class {name}" not in stub] == []

@@ -4,6 +4,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+__all__ = [
+    "Unfit",
+    "inspect",
+    "load",
+    "load_into",
+    "remove_file",
+    "save",
+    "save_pickled",
+    "verify",
+    "verify_all",
+    "write_file",
+]
+
 _Path = str | os.PathLike[str]
 
 # What `options.rs` takes apart: all keys are there.
