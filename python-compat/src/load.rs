@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ckpt::save as core;
 use ckpt::save::Target;
-use ckpt::tensor::HostMemory as _;
 use ckpt::{Dtype, Error};
 use pyo3::prelude::*;
 
@@ -29,7 +28,8 @@ pub(crate) fn load<'py>(
     give_on(py, &state.map_err(|error| errors::raise(py, &error))?, device)
 }
 
-/// Fills tensors that are there already: contiguous ones on the host, by their names in the checkpoint.
+/// Fills tensors that are there already: contiguous ones on the host that share no memory, by their names in the
+/// checkpoint.
 #[pyfunction]
 pub(crate) fn load_into(
     py: Python<'_>,
@@ -40,11 +40,23 @@ pub(crate) fn load_into(
     let options = arguments.options(py)?;
     let mut places =
         tensors.iter().map(|(name, tensor)| Place::of(py, name, tensor)).collect::<PyResult<Vec<_>>>()?;
+    refuse_shared(&places).map_err(|error| errors::raise(py, &error))?;
     let filled = py.detach(|| {
         let mut targets: Vec<_> = places.iter_mut().map(Place::target).collect::<Result<_, _>>()?;
         core::load_into(&path, &mut targets, &options)
     });
     filled.map_err(|error| errors::raise(py, &error))
+}
+
+/// Each target is borrowed to be written to: no byte may belong to two.
+fn refuse_shared(places: &[Place]) -> Result<(), Error> {
+    let mut sorted: Vec<_> = places.iter().filter(|place| place.len > 0).collect();
+    sorted.sort_by_key(|place| place.first_byte());
+    let shared = sorted.iter().zip(sorted.iter().skip(1));
+    match shared.into_iter().find(|(one, next)| one.first_byte() + one.len > next.first_byte()) {
+        Some((one, next)) => Err(Error::usage(format!("'{}' and '{}' share memory", one.name, next.name))),
+        None => Ok(()),
+    }
 }
 
 /// A tensor that is to be filled.
@@ -77,10 +89,16 @@ impl Place {
         Ok(Self { name: name.to_owned(), dtype, shape, start: offset * item, len: count * item, memory })
     }
 
+    /// Returns the address of its first byte.
+    fn first_byte(&self) -> usize {
+        self.memory.place().0 + self.start
+    }
+
     fn target(&mut self) -> Result<Target<'_>, Error> {
         let Self { name, dtype, shape, start, len, memory } = self;
-        let bytes = memory.bytes_mut().get_mut(*start..).and_then(|bytes| bytes.get_mut(..*len));
-        let bytes = bytes.ok_or_else(|| Error::usage(format!("'{name}' reaches beyond its storage")))?;
+        let bytes = memory
+            .part_mut(*start, *len)
+            .ok_or_else(|| Error::usage(format!("'{name}' reaches beyond its storage")))?;
         Ok(Target { name, dtype: *dtype, shape, bytes })
     }
 }

@@ -50,6 +50,18 @@ impl Memory {
         (self.address.addr(), self.len)
     }
 
+    /// Returns some of the bytes, to be overwritten: none where they reach beyond the storage.
+    ///
+    /// The caller of `ckpt.load_into` gave them away for that, and `load.rs` has seen that no other target has them.
+    pub(crate) fn part_mut(&mut self, start: usize, len: usize) -> Option<&mut [u8]> {
+        start.checked_add(len).filter(|end| *end <= self.len)?;
+        if len == 0 {
+            return Some(&mut []);
+        }
+        // SAFETY: as in `slice`, of which this is a part; and nobody else reads or writes these bytes: see above.
+        Some(unsafe { slice::from_raw_parts_mut(self.address.add(start), len) })
+    }
+
     fn slice(&self) -> &[u8] {
         if self.len == 0 || self.address.is_null() {
             return &[];
@@ -87,8 +99,7 @@ impl HostMemory for Memory {
         if self.len == 0 || self.address.is_null() {
             return &mut [];
         }
-        // SAFETY: as in `slice`; and this is the only one that knows the storage: `Storages` has just made it, or the
-        // caller of `load_into` gave it away to be overwritten.
+        // SAFETY: as in `slice`; and this is the only one that knows the storage: `Storages` has just made it.
         unsafe { slice::from_raw_parts_mut(self.address, self.len) }
     }
 

@@ -55,6 +55,8 @@ def test_safetensors_reads_every_dtype_of_ours_that_it_has(tmp_path: pathlib.Pat
             safetensors.torch.save({"one": tensor_of(dtype)})
         except KeyError:
             continue
+        if dtype == torch.float4_e2m1fn_x2:
+            continue  # in our files, pairs of 4-bit floats are bytes to who reads them without ckpt
         value[str(dtype)] = tensor_of(dtype)
     assert torch.bfloat16 in [one.dtype for one in value.values()]
     assert len(value) >= 15
@@ -124,7 +126,7 @@ def shapes() -> dict[str, Any]:
 @pytest.mark.parametrize("name", shapes())
 def test_tensors_of_every_form_come_back_as_they_were(name: str, tmp_path: pathlib.Path, suffix: str) -> None:
     value = {name: shapes()[name]}
-    assert_same(there_and_back(value, tmp_path / f"form{suffix}"), value)
+    assert_same(there_and_back(value, tmp_path / f"form{suffix}"), value, strides=suffix == ".pt")
 
 
 def test_a_tensor_without_elements_keeps_dtype_and_shape(tmp_path: pathlib.Path, suffix: str) -> None:
@@ -297,9 +299,9 @@ def test_what_contains_itself_is_refused(tmp_path: pathlib.Path, suffix: str) ->
 
 @pytest.mark.parametrize("seed", range(40))
 def test_any_nest_comes_back_as_it_was(seed: int, tmp_path: pathlib.Path, suffix: str) -> None:
-    nest = Nest(seed, for_torch=suffix == ".pt")
+    nest = Nest(seed)
     value = {f"k{number}": nest.value() for number in range(6)}
-    assert_same(there_and_back(value, tmp_path / f"nest{suffix}"), value)
+    assert_same(there_and_back(value, tmp_path / f"nest{suffix}"), value, strides=suffix == ".pt")
     if suffix == ".pt" and not _has_arrays_or_frozensets(value):
         assert_same(torch.load(tmp_path / "nest.pt", weights_only=True), value)
 
@@ -384,6 +386,14 @@ def test_load_into_fills_strided_targets(tmp_path: pathlib.Path, suffix: str) ->
     assert whole[:, 2:].abs().sum() == 0
 
 
+def test_load_into_fills_tied_weights(tmp_path: pathlib.Path, suffix: str) -> None:
+    path = tmp_path / f"tied{suffix}"
+    ckpt.save({"a": torch.arange(6.0), "b": torch.arange(6.0)[2:], "c": torch.ones(0)}, path)
+    base = torch.zeros(6)
+    ckpt.load_into(path, {"a": base, "b": base[2:], "c": torch.ones(0)})
+    assert base.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -450,17 +460,18 @@ def count_meanwhile(work: Any) -> int:
 
 
 def test_other_threads_run_while_files_are_written_and_read(tmp_path: pathlib.Path, suffix: str) -> None:
-    value = {"w": torch.zeros(16 << 20)}
+    value = {"w": torch.zeros(32 << 20)}
     path = tmp_path / f"large{suffix}"
-    into = {"w": torch.zeros(16 << 20)}
+    into = {"w": torch.zeros(32 << 20)}
     # Nobody is made to give the interpreter away: the counter gets on only while a call does so by itself.
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
     try:
-        assert count_meanwhile(lambda: ckpt.save(value, path)) > 100
-        assert count_meanwhile(lambda: ckpt.load(path)) > 100
-        assert count_meanwhile(lambda: ckpt.load_into(path, into)) > 100
-        assert count_meanwhile(lambda: ckpt.verify(path)) > 100
+        assert count_meanwhile(lambda: sum(range(3_000_000))) < 5
+        assert count_meanwhile(lambda: ckpt.save(value, path)) > 10
+        assert count_meanwhile(lambda: ckpt.load(path)) > 10
+        assert count_meanwhile(lambda: ckpt.load_into(path, into)) > 10
+        assert count_meanwhile(lambda: ckpt.verify(path)) > 10
     finally:
         sys.setswitchinterval(interval)
 

@@ -113,10 +113,13 @@ def load_into(
 
         there = {tensor.name for tensor in info(path).tensors}
         wanted = {name: tensor for name, tensor in wanted.items() if name in there}
-    # Others (on a GPU, strided) are filled from a buffer, when all bytes have passed.
-    straight = {name: tensor for name, tensor in wanted.items() if _is_plain(tensor)}
-    apart = {name: torch.empty_like(tensor, device="cpu", memory_format=torch.contiguous_format)
-             for name, tensor in wanted.items() if name not in straight}
+    # Others (on a GPU, strided, tied to one of the first) are filled from a buffer, when all bytes have passed.
+    straight = _apart_from_each_other(wanted)
+    apart = {
+        name: torch.empty_like(tensor, device="cpu", memory_format=torch.contiguous_format)
+        for name, tensor in wanted.items()
+        if name not in straight
+    }
     arguments = {
         "tensors": [],
         "required_keys": [],
@@ -137,6 +140,17 @@ def _tensor(name: str, value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"'{name}' is no tensor, and can't be filled: {type(value).__name__}")
     return value.detach()
+
+
+def _apart_from_each_other(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those that can be filled where they are, at the same time: of several that share bytes, the first."""
+    found: dict[str, Any] = {}
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: int(item[1].data_ptr())):
+        if _is_plain(tensor) and (tensor.nbytes == 0 or tensor.data_ptr() >= end):
+            found[name] = tensor
+            end = max(end, tensor.data_ptr() + tensor.nbytes)
+    return found
 
 
 def _is_plain(tensor: Any) -> bool:

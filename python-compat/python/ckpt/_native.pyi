@@ -6,6 +6,22 @@ from typing import Any
 
 from ._exchange import Exchange
 
+__all__ = [
+    "EXIT_REQUEUE",
+    "Manager",
+    "Ticket",
+    "Unfit",
+    "inspect",
+    "load",
+    "load_into",
+    "remove_file",
+    "save",
+    "save_pickled",
+    "verify",
+    "verify_all",
+    "write_file",
+]
+
 _Path = str | os.PathLike[str]
 
 _Record = dict[str, Any]

@@ -14,14 +14,10 @@ use super::torch::{Torch, Use};
 use crate::errors::Unfit;
 use crate::memory::Memory;
 
-/// Makes Python's values of a state. Tensors see the memory that they were loaded into.
+/// Makes Python's values of a state. Tensors see the memory that they were loaded into, or a copy of it on a device;
+/// what shares a storage shares one there too.
 ///
 /// Raises `Unfit` with the kind of a value that only PyTorch itself can make.
-pub(crate) fn give<'py>(py: Python<'py>, state: &State<'static>) -> PyResult<Bound<'py, PyAny>> {
-    give_on(py, state, None)
-}
-
-/// As `give`, with the tensors on a device. What shares a storage shares one there.
 pub(crate) fn give_on<'py>(
     py: Python<'py>,
     state: &State<'static>,

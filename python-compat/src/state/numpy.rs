@@ -6,6 +6,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use super::torch::is_imported;
+
 /// The most bytes of an array: they stand in a file's header, a third longer.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -35,8 +37,7 @@ pub(crate) struct Taken<'py> {
 impl<'py> Numpy<'py> {
     /// Returns NumPy if somebody has imported it: without, there are no arrays.
     pub(crate) fn loaded(py: Python<'py>) -> PyResult<Option<Self>> {
-        let modules = py.import("sys")?.getattr("modules")?;
-        if !modules.contains("numpy")? {
+        if !is_imported(py, "numpy")? {
             return Ok(None);
         }
         let numpy = py.import("numpy")?;

@@ -39,8 +39,7 @@ impl Torch {
 
     /// Returns PyTorch if somebody has imported it: without, there are no tensors.
     pub(crate) fn loaded(py: Python<'_>) -> PyResult<Option<Use<'_>>> {
-        let modules = py.import("sys")?.getattr("modules")?;
-        if modules.contains("torch")? { Self::get(py).map(Some) } else { Ok(None) }
+        if is_imported(py, "torch")? { Self::get(py).map(Some) } else { Ok(None) }
     }
 
     fn new(py: Python<'_>) -> PyResult<Self> {
@@ -67,6 +66,13 @@ impl Torch {
             of_dtype,
         })
     }
+}
+
+/// Returns whether somebody has imported a package.
+pub(super) fn is_imported(py: Python<'_>, name: &str) -> PyResult<bool> {
+    let modules = py.import("sys")?.getattr("modules")?;
+    // `None` is there where the import is forbidden.
+    Ok(!modules.call_method1("get", (name,))?.is_none())
 }
 
 impl<'py> Use<'py> {
@@ -117,7 +123,7 @@ impl<'py> Use<'py> {
         self.torch.untyped.bind(self.py).call1((len,))
     }
 
-    /// Copies a storage to a device; one that is there stays as it is.
+    /// Copies a storage to a device; to the meta device, its size alone.
     pub(crate) fn moved(
         self,
         storage: &Bound<'py, PyAny>,
@@ -125,6 +131,10 @@ impl<'py> Use<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let keywords = pyo3::types::PyDict::new(self.py);
         keywords.set_item(pyo3::intern!(self.py, "device"), device)?;
+        if device.getattr("type")?.extract::<&str>()? == "meta" {
+            let len = storage.call_method0("nbytes")?;
+            return self.torch.untyped.bind(self.py).call((len,), Some(&keywords));
+        }
         storage.call_method(pyo3::intern!(self.py, "to"), (), Some(&keywords))
     }
 
