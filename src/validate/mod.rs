@@ -38,7 +38,7 @@ use crate::record::{Level, Report};
 
 pub use batch::Batch;
 pub use discover::{Candidate, Discovery, Look, discover};
-pub use history::{History, PastFailure};
+pub use history::{FailureLine, History, PastFailure};
 pub use inspect::inspect;
 pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};
@@ -46,6 +46,7 @@ pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;
 pub(crate) use proof::read_proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
+pub use version::check_version;
 
 /// Checks the checkpoint at `path` and reports.
 ///
