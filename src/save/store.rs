@@ -9,7 +9,7 @@ use crate::format::torch::Pickled;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
-use crate::record::{Code, Finding, Level, Proof};
+use crate::record::{Code, Finding, Level, Proof, Verdict};
 use crate::tensor::State;
 use crate::validate::{VerifyOptions, proof_of, verify_source};
 
@@ -71,8 +71,8 @@ pub fn save_on(
 
 /// Saves what only Python's pickler could write down: see [`Pickled`]. As [`save`] in all else.
 ///
-/// It is verified by its bytes alone (level `container`) where only who trusts it may load it, and as deep as asked
-/// where a safe reader takes it.
+/// Where only who trusts it may load it, it is verified by its bytes alone: all of them, but not what they mean, and
+/// [`Saved::validated`] says `container`. What a safe reader takes is verified as deep as asked.
 ///
 /// # Errors
 ///
@@ -86,9 +86,8 @@ pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -
     }
     let encoding =
         torch::encode_pickled(pickled, &encode_options(options)).map_err(|error| error.at(path))?;
-    let level = if pickled.is_safe() { options.level } else { options.level.min(Level::Container) };
-    let options = SaveOptions { level, ..options.clone() };
-    store(&LocalDisk, path, &encoding, format, &options, &|| Ok(()))
+    let product = Product { encoding: &encoding, format, needs_trust: !pickled.is_safe() };
+    store(&LocalDisk, path, &product, options, &|| Ok(()))
 }
 
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
@@ -102,7 +101,15 @@ pub(super) fn save_checked(
 ) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     let encoding = encode(state, format, options).map_err(|error| error.at(path))?;
-    store(disk, path, &*encoding, format, options, check)
+    store(disk, path, &Product { encoding: &*encoding, format, needs_trust: false }, options, check)
+}
+
+/// What is to be written.
+struct Product<'e> {
+    encoding: &'e dyn Encoding,
+    format: Format,
+    /// Whether only who trusts the file may load it.
+    needs_trust: bool,
 }
 
 /// Brings a state into a format.
@@ -131,11 +138,11 @@ fn encode_options(options: &SaveOptions) -> EncodeOptions {
 fn store(
     disk: &dyn Disk,
     path: &Path,
-    encoding: &dyn Encoding,
-    format: Format,
+    product: &Product<'_>,
     options: &SaveOptions,
     check: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Saved, Error> {
+    let Product { encoding, format, needs_trust } = *product;
     let start = Instant::now();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
     refuse_existing(disk, path, existing)?;
@@ -146,8 +153,12 @@ fn store(
     temporary.reserve(encoding.len())?;
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
-    let validating =
-        if options.validate { validate(disk, &temporary, &proof, options)? } else { Duration::ZERO };
+    let validating = if options.validate {
+        validate(disk, &temporary, &proof, needs_trust, options)?
+    } else {
+        Duration::ZERO
+    };
+    let validated = if needs_trust { options.level.min(Level::Container) } else { options.level };
     check()?;
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
@@ -161,7 +172,7 @@ fn store(
         proof,
         data: data_of(encoding),
         places: encoding.places(),
-        validated: options.validate.then_some(options.level),
+        validated: options.validate.then_some(validated),
         writing,
         validating,
         elapsed: start.elapsed(),
@@ -231,11 +242,13 @@ fn write_all(
 
 /// Reads the temporary file back and verifies it; returns how long that took.
 ///
-/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there.
+/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there. Of a
+/// file that needs trust only damage counts: that no safe reader takes it is known.
 fn validate(
     disk: &dyn Disk,
     temporary: &Temporary<'_>,
     proof: &Proof,
+    needs_trust: bool,
     options: &SaveOptions,
 ) -> Result<Duration, Error> {
     let start = Instant::now();
@@ -245,7 +258,11 @@ fn validate(
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
     let report = verify_source(path, &*source, &verify);
-    let finding = report.reason().cloned().or_else(|| {
+    let is_known = |finding: &Finding| {
+        needs_trust && finding.verdict == Verdict::Incompatible && finding.level == Level::Load
+    };
+    let failures = report.findings.iter().filter(|finding| finding.is_failure() && !is_known(finding));
+    let finding = failures.max_by_key(|finding| finding.verdict).cloned().or_else(|| {
         let is_ours = proof_of(&*source).is_some_and(|proven| proven.proof.root == proof.root);
         let other = || Finding::corrupted(Code::ProofDamaged, Level::Container, "it has another proof");
         (!is_ours).then(other)
