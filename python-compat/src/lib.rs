@@ -4,6 +4,7 @@
 //! a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
 //! The interpreter is released around everything that reads, writes or hashes.
 
+mod compat;
 mod errors;
 mod load;
 mod memory;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The native half of `ckpt`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::compat::{check_version, describe, is_zip, log_failure, logged_failures, mark_done};
     #[pymodule_export]
     use super::errors::Unfit;
     #[pymodule_export]
