@@ -78,6 +78,20 @@ pub fn save_on(
 ///
 /// As [`save`]; or the format is another than [`Format::Torch`].
 pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -> Result<Saved, Error> {
+    save_pickled_on(&LocalDisk, path, pickled, options)
+}
+
+/// As [`save_pickled`], on a disk of the caller's: see [`Disk`].
+///
+/// # Errors
+///
+/// As [`save_pickled`].
+pub fn save_pickled_on(
+    disk: &dyn Disk,
+    path: &Path,
+    pickled: &Pickled<'_>,
+    options: &SaveOptions,
+) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     if format != Format::Torch {
         let message =
@@ -87,7 +101,7 @@ pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -
     let encoding =
         torch::encode_pickled(pickled, &encode_options(options)).map_err(|error| error.at(path))?;
     let product = Product { encoding: &encoding, format, needs_trust: !pickled.is_safe() };
-    store(&LocalDisk, path, &product, options, &|| Ok(()))
+    store(disk, path, &product, options, &|| Ok(()))
 }
 
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
