@@ -25,9 +25,9 @@ from ckpt.compat import (
     validate_checkpoint,
 )
 
-LOADERS = [load_checkpoint_with_validation, load_checkpoint_safe, load_with_compatibility]
-each_loader = pytest.mark.parametrize("load", LOADERS)
 Load = Callable[..., Any]
+LOADERS: list[Load] = [load_checkpoint_with_validation, load_checkpoint_safe, load_with_compatibility]
+each_loader = pytest.mark.parametrize("load", LOADERS)
 
 
 @dataclasses.dataclass
@@ -49,7 +49,12 @@ def refusal(load: Load, path: Path, **arguments: Any) -> CheckpointError:
 @each_loader
 @pytest.mark.parametrize("skip_validation", [False, True])
 def test_what_torch_save_wrote_is_loaded(tmp_path: Path, load: Load, skip_validation: bool) -> None:
-    value = {"data": torch.randn(10, 5), "version": "1.0", "status": "complete", "names": ["a", ("b", 1.5)]}
+    value: dict[str, Any] = {
+        "data": torch.randn(10, 5),
+        "version": "1.0",
+        "status": "complete",
+        "names": ["a", ("b", 1.5)],
+    }
     loaded = load(torch_file(tmp_path / "a.pt", value), skip_validation=skip_validation)
     assert torch.equal(loaded.pop("data"), value.pop("data")) and loaded == value
 
@@ -181,7 +186,7 @@ def test_objects_need_trust_and_the_refusal_says_which_and_how(
 
 @each_loader
 def test_trusted_objects_come_back_as_they_were(tmp_path: Path, load: Load) -> None:
-    value = {
+    value: dict[str, Any] = {
         "data": np.arange(6).reshape(2, 3),
         "settings": Settings(0.1, ["a"]),
         "args": argparse.Namespace(seed=1),

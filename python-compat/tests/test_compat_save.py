@@ -111,7 +111,12 @@ def test_the_marker_is_made_without_validation_too(tmp_path: Path) -> None:
 def test_validation_can_be_left_out(tmp_path: Path, arguments: dict[str, bool], monkeypatch: Any) -> None:
     asked = []
     real = _native.save
-    monkeypatch.setattr(_native, "save", lambda *given: asked.append(given[2]["validate"]) or real(*given))
+
+    def watched(*given: Any) -> Any:
+        asked.append(given[2]["validate"])
+        return real(*given)
+
+    monkeypatch.setattr(_native, "save", watched)
     atomic_save([1, 2], tmp_path / "a.pt", **arguments)
     atomic_save({"data": 1}, tmp_path / "b.pt")
     assert asked == [False, True]
@@ -241,7 +246,7 @@ def test_objects_that_refer_to_each_other_are_saved_validated_and_loaded(tmp_pat
     assert validate_checkpoint(path) == (True, "")
     loaded = load_checkpoint_safe(path, trusted=True)
     assert loaded["pair"].other.other is loaded["pair"]
-    with pytest.raises(ckpt.NeedsTrustError, match="argparse.Namespace"):
+    with pytest.raises(ckpt.NeedsTrustError, match=r"argparse\.Namespace"):
         load_checkpoint_safe(path)
     assert get_checkpoint_info(path)["has_done_marker"] is True
 
@@ -275,7 +280,7 @@ def test_tensors_stay_on_the_fast_path_beside_objects(tmp_path: Path, monkeypatc
 
 
 def test_what_needs_no_trust_loads_with_pytorchs_safe_reader(tmp_path: Path) -> None:
-    value = collections.OrderedDict(data=torch.ones(2, dtype=torch.bfloat16), n=[1, None, "x", (2.5,)])
+    value: dict[str, Any] = collections.OrderedDict(data=torch.ones(2, dtype=torch.bfloat16), n=[1, None, "x", (2.5,)])
     loaded = torch.load(atomic_save(value, tmp_path / "a.pt"), weights_only=True)
     assert type(loaded) is collections.OrderedDict and torch.equal(loaded["data"], value["data"])
     assert loaded["n"] == value["n"]
@@ -286,6 +291,10 @@ def test_the_name_decides_nothing(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path, name)
     assert names(tmp_path) == sorted([name, f"{name}.done"])
     assert validate_checkpoint(path) == (True, "") and torch.load(path)["status"] == "complete"
+
+
+def test_a_name_that_promises_another_format_is_refused(place: Path) -> None:
+    assert "the name says otherwise" in str(fails({"data": 1}, place.with_suffix(".safetensors")))
 
 
 def test_pytorch_is_imported_only_where_it_is_needed(tmp_path: Path) -> None:

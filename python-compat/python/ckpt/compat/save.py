@@ -27,7 +27,7 @@ def atomic_save(
         checkpoint_dict: The checkpoint; it isn't changed. In the file, ``version`` is added where there is none, and
             ``status`` is ``"complete"``. Tensors are written from where they are. Any value that can be pickled may be
             in it: through PyTorch's own serializer, and such a file needs trust to be loaded again.
-        output_file: Where; its extension doesn't matter.
+        output_file: Where. Any name will do but one that ends in ``.safetensors``: readers go by it.
         validate_after_save: Whether the file is read back from the device and must be a dict with the key ``"data"``.
             What needs trust is validated by its bytes alone.
         skip_validation: Leaves validation out, whatever `validate_after_save` says.
