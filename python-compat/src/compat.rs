@@ -142,14 +142,8 @@ pub(crate) fn log_failure(
 #[pyfunction]
 pub(crate) fn logged_failures(py: Python<'_>, directory: PathBuf) -> PyResult<Logged> {
     let lines = py.detach(|| History::lines(&directory)).map_err(|error| errors::raise(py, &error))?;
-    let (mut whole, mut malformed) = (Vec::new(), Vec::new());
-    for line in lines {
-        match line {
-            Ok(line) => whole.push((line.path, line.reason, line.at)),
-            Err(text) => malformed.push(text),
-        }
-    }
-    Ok((whole, malformed))
+    let whole = lines.whole.into_iter().map(|line| (line.path, line.reason, line.at));
+    Ok((whole.collect(), lines.malformed))
 }
 
 type Logged = (Vec<(PathBuf, String, String)>, Vec<String>);

@@ -47,6 +47,15 @@ pub struct FailureLine {
     pub at: String,
 }
 
+/// What a log holds, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureLines {
+    /// The lines that are whole.
+    pub whole: Vec<FailureLine>,
+    /// The others, as text.
+    pub malformed: Vec<String>,
+}
+
 /// The failures that a directory's `failed_checkpoints.txt` tells of, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
@@ -65,17 +74,16 @@ impl History {
     /// The file is there and can't be read, or is no regular file.
     pub fn read(directory: &Path) -> Result<Self, Error> {
         let root = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        let parsed = Self::lines(directory)?.into_iter().flatten();
-        Ok(Self { failures: parsed.filter_map(|line| PastFailure::of(line, &root)).collect() })
+        let lines = Self::lines(directory)?.whole.into_iter();
+        Ok(Self { failures: lines.filter_map(|line| PastFailure::of(line, &root)).collect() })
     }
 
-    /// Reads the lines of a directory's log as they are; a malformed one comes as its text. None where there is no
-    /// log.
+    /// Reads the lines of a directory's log as they are; none where there is no log.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn lines(directory: &Path) -> Result<Vec<Result<FailureLine, String>>, Error> {
+    pub fn lines(directory: &Path) -> Result<FailureLines, Error> {
         let path = directory.join(Self::FILE_NAME);
         let text =
             match is_regular(&path).and_then(|there| if there { read_end(&path) } else { Ok(Vec::new()) }) {
@@ -83,8 +91,14 @@ impl History {
                 Err(error) => return Err(Error::io(path, "read the failure log", error)),
             };
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        let parsed = |line| parse(line).ok_or_else(|| String::from_utf8_lossy(line).into_owned());
-        Ok(lines.map(parsed).collect())
+        let mut read = FailureLines::default();
+        for line in lines {
+            match parse(line) {
+                Some(parsed) => read.whole.push(parsed),
+                None => read.malformed.push(String::from_utf8_lossy(line).into_owned()),
+            }
+        }
+        Ok(read)
     }
 
     /// Appends failures to the log of a directory, and syncs it.
@@ -113,7 +127,7 @@ impl History {
     ///     at: "2026-03-01T12:30:45Z".to_owned(),
     /// };
     /// History::append_lines(directory.path(), &[failure.clone()])?;
-    /// assert_eq!(History::lines(directory.path())?, [Ok(failure)]);
+    /// assert_eq!(History::lines(directory.path())?.whole, [failure]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn append_lines(directory: &Path, failures: &[FailureLine]) -> Result<(), Error> {
@@ -347,7 +361,7 @@ mod tests {
         assert_eq!(history.failures(), [PastFailure { at, ..first }]);
         let lines = History::lines(directory.path()).unwrap();
         let second = FailureLine { path: "b.pt".into(), reason: "two".to_owned(), at: "whenever".to_owned() };
-        assert_eq!(lines[1..], [Ok(second), Err("no line".to_owned())]);
+        assert_eq!((&lines.whole[1..], &lines.malformed[..]), (&[second][..], &["no line".to_owned()][..]));
     }
 
     #[test]

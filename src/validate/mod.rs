@@ -38,7 +38,7 @@ use crate::record::{Level, Report};
 
 pub use batch::Batch;
 pub use discover::{Candidate, Discovery, Look, discover};
-pub use history::{FailureLine, History, PastFailure};
+pub use history::{FailureLine, FailureLines, History, PastFailure};
 pub use inspect::inspect;
 pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from .. import _native
 from .._options import PathLike
-from .._verify import _arguments
+from .._verify import verify
 from ..errors import ErrorType, IncompatibleError
-from ..records import Finding, Report
+from ..records import Finding
 from ._log import LOGGER
 from .failed import log_failed_checkpoint
+from .version import too_new
 
 AnyPath = TypeVar("AnyPath", bound=PathLike)
 
@@ -100,12 +101,12 @@ def outside(path: PathLike, skip_load: bool = True) -> str:
     Returns:
         ``""``, or the message.
     """
-    reason = _verify(path, skip_contents=True).reason
+    reason = verify(path, skip_contents=True).reason
     if reason is not None:
         return message_of(reason)
     if _native.is_zip(path):
         return ""
-    report = _verify(path, level="container" if skip_load else "load")
+    report = verify(path, level="container" if skip_load else "load")
     reason = report.reason
     if reason is None:
         # A sound checkpoint of another format is no damage: nobody should delete it for that.
@@ -117,7 +118,7 @@ def outside(path: PathLike, skip_load: bool = True) -> str:
 
 def _inside(path: PathLike, required_keys: Iterable[str] | None, log: logging.Logger) -> str:
     """Judges what the archive holds: every byte, the version, the keys."""
-    report = _verify(path, level="keys")
+    report = verify(path, level="load")
     grave = [finding for finding in report.findings if finding.verdict == report.verdict != "valid"]
     needs_trust = any(finding.code == _TRUST for finding in grave)
     reason = next((finding for finding in grave if not _is_excused(finding, needs_trust)), None)
@@ -130,17 +131,16 @@ def _inside(path: PathLike, required_keys: Iterable[str] | None, log: logging.Lo
     if top is None:
         log.warning("%s: only who executes the pickle knows its keys: they weren't looked at", path)
         return ""
-    return missing_keys(top["keys"] if top["is_dict"] else None, required_keys)
+    newer = too_new(top["version"])
+    return message_of(newer) if newer else missing_keys(top["keys"] if top["is_dict"] else None, required_keys)
 
 
 def _is_excused(finding: Finding, needs_trust: bool) -> bool:
     """Returns whether a finding is none against the file.
 
-    Of a pickle that needs trust, what a safe reader makes of it says nothing: only its bytes count. And the keys are
-    looked at by themselves: scripts give exact names.
+    Of a pickle that needs trust, what a safe reader makes of it says nothing: only its bytes count.
     """
-    is_of_the_pickle = finding.verdict == "incompatible" and finding.level == "load"
-    return finding.code == "not-a-map" or (needs_trust and is_of_the_pickle)
+    return needs_trust and finding.verdict == "incompatible" and finding.level == "load"
 
 
 def top_of(path: PathLike) -> dict[str, Any] | None:
@@ -197,9 +197,3 @@ def message_of(finding: Finding) -> str:
     if finding.level == "load":
         return f"{finding.verdict}: load failed - {text}"
     return f"{finding.verdict}: {text}"
-
-
-def _verify(path: PathLike, *, level: str | None = None, skip_contents: bool = False) -> Report:
-    """Checks by the rules of the command's ``--compat``."""
-    arguments = _arguments(level, None, skip_contents, False, (), False, None, None, compat=True)
-    return Report.of(_native.verify(path, arguments))

@@ -9,6 +9,7 @@ from typing import Any
 from .. import _native
 from .._options import PathLike
 from ..errors import IncompatibleError
+from ..records import Finding
 
 CHECKPOINT_VERSION = "1.0"
 """What `atomic_save` writes where the caller gives no version."""
@@ -17,15 +18,25 @@ NO_VERSION = "0.x"
 """What a checkpoint without a version counts as."""
 
 
+def too_new(version: str | None) -> Finding | None:
+    """Judges a version by the rules of ``ckpt verify --compat``.
+
+    Returns:
+        ``None``, or what speaks against it: its major number is above the known one, or it is no version.
+    """
+    finding = _native.check_version(version)
+    return None if finding is None else Finding(**finding)
+
+
 def refuse_newer(path: PathLike, version: str | None) -> None:
-    """Refuses a version whose major number is above the known one, by the rules of ``ckpt verify --compat``.
+    """Refuses a version that isn't known here.
 
     Raises:
         IncompatibleError: It is newer, or no version; the message says what to upgrade.
     """
-    finding = _native.check_version(version)
+    finding = too_new(version)
     if finding is not None:
-        raise IncompatibleError(path, finding["message"], finding)
+        raise IncompatibleError(path, finding.message, finding.to_dict())
 
 
 def is_read_only(version: str | None) -> bool:
