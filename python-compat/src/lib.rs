@@ -5,6 +5,7 @@
 //! The interpreter is released around everything that reads, writes or hashes.
 
 mod device;
+mod compat;
 mod errors;
 mod interrupt;
 mod load;
@@ -24,6 +25,8 @@ use pyo3::prelude::*;
 /// The native half of `ckpt`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::compat::{check_version, describe, is_zip, log_failure, logged_failures, mark_done};
     #[pymodule_export]
     use super::errors::Unfit;
     #[pymodule_export]

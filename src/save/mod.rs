@@ -33,4 +33,4 @@ pub use salvage::{SalvageOptions, salvage};
 pub use saved::Saved;
 pub use scrub::{Scrub, ScrubOptions};
 pub use seal::{SealOptions, seal};
-pub use store::{save, save_on, save_pickled};
+pub use store::{save, save_on, save_pickled, save_pickled_on};

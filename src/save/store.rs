@@ -9,7 +9,7 @@ use crate::format::torch::Pickled;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
 use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
-use crate::record::{Code, Finding, Integrity, Level, Proof, Verdict};
+use crate::record::{Code, Finding, Level, Proof, Verdict};
 use crate::tensor::State;
 use crate::validate::{VerifyOptions, proof_of, verify_source};
 
@@ -71,13 +71,27 @@ pub fn save_on(
 
 /// Saves what only Python's pickler could write down: see [`Pickled`]. As [`save`] in all else.
 ///
-/// Where only who trusts it may load it, it is verified by its bytes alone: each is held against the proof, and
-/// [`Saved::validated`] says `container`. Where a safe reader takes it, it is verified as deep as asked.
+/// Where only who trusts it may load it, it is verified by its bytes alone: all of them, but not what they mean, and
+/// [`Saved::validated`] says `container`. What a safe reader takes is verified as deep as asked.
 ///
 /// # Errors
 ///
 /// As [`save`]; or the format is another than [`Format::Torch`].
 pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -> Result<Saved, Error> {
+    save_pickled_on(&LocalDisk, path, pickled, options)
+}
+
+/// As [`save_pickled`], on a disk of the caller's: see [`Disk`].
+///
+/// # Errors
+///
+/// As [`save_pickled`].
+pub fn save_pickled_on(
+    disk: &dyn Disk,
+    path: &Path,
+    pickled: &Pickled<'_>,
+    options: &SaveOptions,
+) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     if format != Format::Torch {
         let message =
@@ -86,12 +100,8 @@ pub fn save_pickled(path: &Path, pickled: &Pickled<'_>, options: &SaveOptions) -
     }
     let encoding =
         torch::encode_pickled(pickled, &encode_options(options)).map_err(|error| error.at(path))?;
-    let trust = if pickled.is_safe() { Trust::Nobody } else { Trust::Writer };
-    let mut saved = store(&LocalDisk, path, &encoding, format, options, trust, &|| Ok(()))?;
-    if trust == Trust::Writer {
-        saved.validated = saved.validated.min(Some(Level::Container));
-    }
-    Ok(saved)
+    let product = Product { encoding: &encoding, format, needs_trust: !pickled.is_safe() };
+    store(disk, path, &product, options, &|| Ok(()))
 }
 
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
@@ -105,7 +115,15 @@ pub(super) fn save_checked(
 ) -> Result<Saved, Error> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     let encoding = encode(state, format, options).map_err(|error| error.at(path))?;
-    store(disk, path, &*encoding, format, options, Trust::Nobody, check)
+    store(disk, path, &Product { encoding: &*encoding, format, needs_trust: false }, options, check)
+}
+
+/// What is to be written.
+struct Product<'e> {
+    encoding: &'e dyn Encoding,
+    format: Format,
+    /// Whether only who trusts the file may load it.
+    needs_trust: bool,
 }
 
 /// Brings a state into a format.
@@ -130,25 +148,15 @@ fn encode_options(options: &SaveOptions) -> EncodeOptions {
     }
 }
 
-/// Whose values are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Values that every reader takes.
-    Nobody,
-    /// Objects of the writer's, which no reader takes unasked.
-    Writer,
-}
-
 /// Writes, verifies and commits a file.
 fn store(
     disk: &dyn Disk,
     path: &Path,
-    encoding: &dyn Encoding,
-    format: Format,
+    product: &Product<'_>,
     options: &SaveOptions,
-    trust: Trust,
     check: &dyn Fn() -> Result<(), Error>,
 ) -> Result<Saved, Error> {
+    let Product { encoding, format, needs_trust } = *product;
     let start = Instant::now();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Keep };
     refuse_existing(disk, path, existing)?;
@@ -159,8 +167,12 @@ fn store(
     temporary.reserve(encoding.len())?;
     let proof = write(&mut temporary, encoding, options)?;
     let mut writing = start.elapsed();
-    let validating =
-        if options.validate { validate(disk, &temporary, &proof, trust, options)? } else { Duration::ZERO };
+    let validating = if options.validate {
+        validate(disk, &temporary, &proof, needs_trust, options)?
+    } else {
+        Duration::ZERO
+    };
+    let validated = if needs_trust { options.level.min(Level::Container) } else { options.level };
     check()?;
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
@@ -174,7 +186,7 @@ fn store(
         proof,
         data: data_of(encoding),
         places: encoding.places(),
-        validated: options.validate.then_some(options.level),
+        validated: options.validate.then_some(validated),
         writing,
         validating,
         elapsed: start.elapsed(),
@@ -244,12 +256,13 @@ fn write_all(
 
 /// Reads the temporary file back and verifies it; returns how long that took.
 ///
-/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there.
+/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there. Of a
+/// file that needs trust only damage counts: that no safe reader takes it is known.
 fn validate(
     disk: &dyn Disk,
     temporary: &Temporary<'_>,
     proof: &Proof,
-    trust: Trust,
+    needs_trust: bool,
     options: &SaveOptions,
 ) -> Result<Duration, Error> {
     let start = Instant::now();
@@ -259,11 +272,11 @@ fn validate(
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
     let report = verify_source(path, &*source, &verify);
-    // A misfit is what makes it the writer's, and no damage.
-    let is_known = trust == Trust::Writer
-        && report.verdict == Verdict::Incompatible
-        && (report.integrity == Integrity::Full || options.level < Level::Load);
-    let finding = report.reason().filter(|_| !is_known).cloned().or_else(|| {
+    let is_known = |finding: &Finding| {
+        needs_trust && finding.verdict == Verdict::Incompatible && finding.level == Level::Load
+    };
+    let failures = report.findings.iter().filter(|finding| finding.is_failure() && !is_known(finding));
+    let finding = failures.max_by_key(|finding| finding.verdict).cloned().or_else(|| {
         let is_ours = proof_of(&*source).is_some_and(|proven| proven.proof.root == proof.root);
         let other = || Finding::corrupted(Code::ProofDamaged, Level::Container, "it has another proof");
         (!is_ours).then(other)

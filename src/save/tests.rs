@@ -10,9 +10,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::digest::Algorithm;
+use crate::format::torch::Pickled;
 use crate::io::ScanSource;
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Locked, Stat};
-use crate::tensor::{Body, Map, MapKind, Node, NodeId, State, Storage, StorageId, Tensor, Tree, extent};
+use crate::record::Level;
+use crate::tensor::{
+    Body, Data, Map, MapKind, Node, NodeId, State, Storage, StorageId, Tensor, Tree, extent,
+};
 use crate::{Dtype, ErrorKind};
 
 const DTYPES: [Dtype; 6] = [Dtype::F32, Dtype::U16, Dtype::Bool, Dtype::C64, Dtype::F8E4m3fn, Dtype::I64];
@@ -301,4 +305,24 @@ fn another_sound_checkpoint_in_its_place_is_no_success() {
         assert!(error.to_string().contains("it has another proof"), "{error}");
         assert!(!path.exists());
     }
+}
+
+#[test]
+fn every_byte_of_what_needs_trust_is_read_back() {
+    /// `{'w': <class of somebody>}`.
+    const CLASS: &[u8] = b"\x80\x02}q\0X\x01\0\0\0wcsomebody\nClass\ns.";
+    let directory = tempfile::tempdir().unwrap();
+    let (path, other) = (directory.path().join("a.pt"), directory.path().join("written.pt"));
+    let pickled = Pickled::new(CLASS.to_vec(), vec![Data::from(vec![7_u8; 9000])]).unwrap();
+    let options = SaveOptions::default();
+    let saved = save_pickled(&other, &pickled, &options).unwrap();
+    assert_eq!(saved.validated, Some(Level::Container));
+    save_pickled_on(&Stale(other.clone()), &directory.path().join("b.pt"), &pickled, &options).unwrap();
+    let mut bytes = std::fs::read(&other).unwrap();
+    let at = bytes.windows(100).position(|window| window == [7; 100]).unwrap();
+    bytes[at + 4000] ^= 1;
+    std::fs::write(&other, bytes).unwrap();
+    let error = save_pickled_on(&Stale(other), &path, &pickled, &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupted);
+    assert!(!path.exists());
 }

@@ -7,7 +7,8 @@
 //! The path is relative to the directory that holds the file, the timestamp is RFC 3339 in UTC with
 //! seconds. Path and reason are escaped so that every line has exactly two bars: a backslash is
 //! `\\`, a newline `\n`, and every other control character, bar, or byte that is no UTF-8 is `\xNN`.
-//! Lines that others wrote are read as far as they can be; a malformed one is passed over.
+//! Lines that others wrote are read as far as they can be: a timestamp without a zone is taken as UTC, and a path may be
+//! absolute. A malformed one is passed over.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +16,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use super::discover::FAILURE_LOG;
 use crate::error::Error;
@@ -31,6 +34,26 @@ pub struct PastFailure {
     pub reason: String,
     /// When it was found.
     pub at: Timestamp,
+}
+
+/// One line of the log, as it is written: any text can stand for the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureLine {
+    /// The checkpoint, as its writer named it.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub reason: String,
+    /// When it was found.
+    pub at: String,
+}
+
+/// What a log holds, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureLines {
+    /// The lines that are whole.
+    pub whole: Vec<FailureLine>,
+    /// The others, as text.
+    pub malformed: Vec<String>,
 }
 
 /// The failures that a directory's `failed_checkpoints.txt` tells of, oldest first.
@@ -50,13 +73,32 @@ impl History {
     ///
     /// The file is there and can't be read, or is no regular file.
     pub fn read(directory: &Path) -> Result<Self, Error> {
+        let root = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+        let lines = Self::lines(directory)?.whole.into_iter();
+        Ok(Self { failures: lines.filter_map(|line| PastFailure::of(line, &root)).collect() })
+    }
+
+    /// Reads the lines of a directory's log as they are; none where there is no log.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn lines(directory: &Path) -> Result<FailureLines, Error> {
         let path = directory.join(Self::FILE_NAME);
         let text =
             match is_regular(&path).and_then(|there| if there { read_end(&path) } else { Ok(Vec::new()) }) {
                 Ok(text) => text,
                 Err(error) => return Err(Error::io(path, "read the failure log", error)),
             };
-        Ok(Self { failures: text.split(|&byte| byte == b'\n').filter_map(parse).collect() })
+        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let mut read = FailureLines::default();
+        for line in lines {
+            match parse(line) {
+                Some(parsed) => read.whole.push(parsed),
+                None => read.malformed.push(String::from_utf8_lossy(line).into_owned()),
+            }
+        }
+        Ok(read)
     }
 
     /// Appends failures to the log of a directory, and syncs it.
@@ -65,6 +107,30 @@ impl History {
     ///
     /// The file can't be written, or is no regular file.
     pub fn append(directory: &Path, failures: &[PastFailure]) -> Result<(), Error> {
+        let lines: Vec<FailureLine> = failures.iter().map(PastFailure::line).collect();
+        Self::append_lines(directory, &lines)
+    }
+
+    /// As [`append`](Self::append), with paths and times as the caller writes them.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// use ckpt::validate::{FailureLine, History};
+    ///
+    /// let failure = FailureLine {
+    ///     path: "step-100.pt".into(),
+    ///     reason: "corrupted: the file is empty".to_owned(),
+    ///     at: "2026-03-01T12:30:45Z".to_owned(),
+    /// };
+    /// History::append_lines(directory.path(), &[failure.clone()])?;
+    /// assert_eq!(History::lines(directory.path())?.whole, [failure]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append_lines(directory: &Path, failures: &[FailureLine]) -> Result<(), Error> {
         let path = directory.join(Self::FILE_NAME);
         append(&path, failures).map_err(|error| Error::io(path, "write the failure log", error))
     }
@@ -77,6 +143,24 @@ impl History {
     /// Returns all failures, oldest first.
     pub fn failures(&self) -> &[PastFailure] {
         &self.failures
+    }
+}
+
+impl PastFailure {
+    /// Makes sense of a line; `None` where its time is none. `root` is the log's directory.
+    fn of(line: FailureLine, root: &Path) -> Option<Self> {
+        let at = line.at.parse().ok().or_else(|| {
+            let local: DateTime = line.at.parse().ok()?;
+            Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        })?;
+        let path = line.path.strip_prefix(root).map_or(line.path.clone(), Path::to_owned);
+        Some(Self { path, reason: line.reason, at })
+    }
+
+    /// Makes the line, with the time in seconds.
+    fn line(&self) -> FailureLine {
+        let at = Timestamp::from_second(self.at.as_second()).unwrap_or(self.at);
+        FailureLine { path: self.path.clone(), reason: self.reason.clone(), at: at.to_string() }
     }
 }
 
@@ -106,7 +190,7 @@ fn read_end(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Writes whole lines in one call, so that two runs that append at once don't mix theirs.
-fn append(path: &Path, failures: &[PastFailure]) -> io::Result<()> {
+fn append(path: &Path, failures: &[FailureLine]) -> io::Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
@@ -135,11 +219,10 @@ fn ends_in_newline(path: &Path) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// Makes the line of a failure, without its newline.
-fn line(failure: &PastFailure) -> String {
+/// Makes the text of a line, without its newline.
+fn line(failure: &FailureLine) -> String {
     let path = escape(failure.path.as_os_str().as_encoded_bytes());
-    let at = Timestamp::from_second(failure.at.as_second()).unwrap_or(failure.at);
-    format!("{path}|{}|{at}", escape(failure.reason.as_bytes()))
+    format!("{path}|{}|{}", escape(failure.reason.as_bytes()), escape(failure.at.as_bytes()))
 }
 
 /// Escapes text so that it fits into one field of one line.
@@ -194,13 +277,13 @@ fn escaped(tail: &[u8]) -> (u8, usize) {
 }
 
 /// Reads a line. The path ends at the first bar, the timestamp begins after the last.
-fn parse(line: &[u8]) -> Option<PastFailure> {
-    let path_end = line.iter().position(|&byte| byte == b'|')?;
+fn parse(line: &[u8]) -> Option<FailureLine> {
+    let path_end = line.iter().position(|&byte| byte == b'|').filter(|end| *end > 0)?;
     let reason_end = line.iter().rposition(|&byte| byte == b'|')?;
     let reason = line.get(path_end + 1..reason_end)?;
-    let at = str::from_utf8(line.get(reason_end + 1..)?).ok()?.trim().parse().ok()?;
-    let path = path_of(unescape(line.get(..path_end)?));
-    Some(PastFailure { path, reason: String::from_utf8_lossy(&unescape(reason)).into_owned(), at })
+    let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
+    let at = text(line.get(reason_end + 1..)?.trim_ascii());
+    Some(FailureLine { path: path_of(unescape(line.get(..path_end)?)), reason: text(reason), at })
 }
 
 /// Makes a path of the bytes that the system gave for it.
@@ -230,13 +313,13 @@ mod tests {
 
     #[test]
     fn a_line_is_path_reason_and_timestamp() {
-        let line = line(&failure("run/step_3.pt", "checksum-mismatch: bytes differ"));
+        let line = line(&failure("run/step_3.pt", "checksum-mismatch: bytes differ").line());
         assert_eq!(line, "run/step_3.pt|checksum-mismatch: bytes differ|2026-03-01T12:30:45Z");
     }
 
     #[test]
     fn bars_newlines_and_control_characters_are_escaped() {
-        let line = line(&failure("a|b\nc\\d\u{1b}\u{9b}", "x|y"));
+        let line = line(&failure("a|b\nc\\d\u{1b}\u{9b}", "x|y").line());
         assert_eq!(line, r"a\x7cb\nc\\d\x1b\xc2\x9b|x\x7cy|2026-03-01T12:30:45Z");
     }
 
@@ -267,6 +350,21 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_other_programs_are_taken_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = directory.path().join("a.pt");
+        let text = format!("{}|first|2026-03-01T12:30:45.5\nb.pt|two|whenever\nno line\n", inside.display());
+        fs::write(directory.path().join(History::FILE_NAME), text).unwrap();
+        let history = History::read(directory.path()).unwrap();
+        let first = failure("a.pt", "first");
+        let at = "2026-03-01T12:30:45.5Z".parse().unwrap();
+        assert_eq!(history.failures(), [PastFailure { at, ..first }]);
+        let lines = History::lines(directory.path()).unwrap();
+        let second = FailureLine { path: "b.pt".into(), reason: "two".to_owned(), at: "whenever".to_owned() };
+        assert_eq!((&lines.whole[1..], &lines.malformed[..]), (&[second][..], &["no line".to_owned()][..]));
+    }
+
+    #[test]
     fn a_log_that_is_no_regular_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join(History::FILE_NAME)).unwrap();
@@ -287,7 +385,8 @@ mod tests {
             prop_assert!(!escaped.contains(['|', '\n']));
             prop_assert_eq!(unescape(escaped.as_bytes()), path);
             let failure = PastFailure { reason, ..failure("x", "") };
-            prop_assert_eq!(parse(line(&failure).as_bytes()), Some(failure));
+            let parsed = parse(line(&failure.line()).as_bytes());
+            prop_assert_eq!(parsed.and_then(|line| PastFailure::of(line, Path::new("/"))), Some(failure));
         }
     }
 }

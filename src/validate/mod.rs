@@ -41,7 +41,7 @@ use crate::record::{Level, Report};
 
 pub use batch::Batch;
 pub use discover::{Candidate, Discovery, Look, discover};
-pub use history::{History, PastFailure};
+pub use history::{FailureLine, FailureLines, History, PastFailure};
 pub use inspect::inspect;
 pub(crate) use keys::{KeyEntry, check_requirements};
 pub use options::{ProgressSink, VerifyOptions};
@@ -50,6 +50,7 @@ pub use proof::proof_of;
 pub(crate) use proof::read_proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
 pub use sealed::verify_sealed;
+pub use version::check_version;
 
 /// Checks the checkpoint at `path` and reports.
 ///

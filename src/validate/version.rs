@@ -14,8 +14,15 @@ pub(super) fn check(contents: &Contents, compat: bool) -> Vec<Finding> {
     version.into_iter().chain(check_status(contents.status.as_deref())).collect()
 }
 
-/// No version is `0.x`, which is fine; a newer major one can mean anything.
-fn check_version(version: Option<&str>) -> Option<Finding> {
+/// Judges the field `version` of a checkpoint. None is `0.x`, which is fine and noted; a newer major one can mean
+/// anything.
+///
+/// ```
+/// use ckpt::validate::check_version;
+/// assert!(check_version(Some("1.7")).is_none());
+/// assert!(check_version(Some("2.0")).is_some_and(|finding| finding.message.contains("upgrade")));
+/// ```
+pub fn check_version(version: Option<&str>) -> Option<Finding> {
     let Some(version) = version else {
         let message = "there is no version field: taken as version 0.x";
         return Some(Finding::note(Code::VersionMissing, Level::Keys, message));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -53,11 +54,12 @@ def load(
     >>> ckpt.load(path, tensors="model.*")["model"]["w"].shape
     torch.Size([2, 3])
     """
+    allowed = words(allowed_globals)
     arguments = {
         "tensors": words(tensors),
         "required_keys": words(required_keys),
         "verify": verify,
-        "allowed_globals": words(allowed_globals),
+        "allowed_globals": allowed,
         "threads": threads,
         "progress": progress,
     }
@@ -66,7 +68,7 @@ def load(
     try:
         return _native.load(path, arguments, _device(map_location))
     except _native.Unfit as unfit:
-        return _by_torch(path, str(unfit.args[1]), verify, map_location)
+        return _by_torch(path, str(unfit.args[1]), verify, map_location, allowed)
     except IncompatibleError as error:
         if (error.finding or {}).get("code") != "needs-trust":
             raise
@@ -170,15 +172,25 @@ def _device(map_location: Any) -> Any:
     return None if device.type == "cpu" else device
 
 
-def _by_torch(path: PathLike, what: str, verify: bool, map_location: Any) -> Any:
-    """Loads what only PyTorch can make of a safe file, once every byte was verified."""
+def _by_torch(path: PathLike, what: str, verify: bool, map_location: Any, allowed_globals: list[str]) -> Any:
+    """Loads what only PyTorch can make of a safe file, once every byte was verified.
+
+    What the caller allowed by name is imported, and made by PyTorch's safe reader.
+    """
     _checked(path, verify)
     import torch
 
     try:
-        return torch.load(path, map_location=_device(map_location) or "cpu", weights_only=True)
+        with torch.serialization.safe_globals([_named(name) for name in allowed_globals]):
+            return torch.load(path, map_location=_device(map_location) or "cpu", weights_only=True)
     except Exception as error:
         raise IncompatibleError(path, f"it holds {what}, and PyTorch's safe reader says: {error}") from error
+
+
+def _named(name: str) -> Any:
+    """Returns the class or function of a name (``"module.name"``)."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _trusted(path: PathLike, verify: bool, map_location: Any) -> Any:
