@@ -10,9 +10,10 @@ PyTorch is imported only where it is used: `verify` and `info` work without it.
 
 from ._load import load, load_into
 from ._save import save
+from ._seal import seal, seal_directory, verify_sealed
 from ._verify import info, verify, verify_all
 from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
-from .records import Finding, Info, Record, Report, Saved, TensorInfo
+from .records import Finding, Info, Record, Report, Saved, Sealed, TensorInfo
 
 __version__ = "0.1.0"
 
@@ -26,11 +27,15 @@ __all__ = [
     "Record",
     "Report",
     "Saved",
+    "Sealed",
     "TensorInfo",
     "info",
     "load",
     "load_into",
     "save",
+    "seal",
+    "seal_directory",
     "verify",
     "verify_all",
+    "verify_sealed",
 ]
