@@ -275,11 +275,17 @@ def _require(path: Path, level: str = "load") -> None:
 
 
 def _require_all(path: Path) -> None:
+    """Raises where a file is missing that was there when the checkpoint got its name."""
     listing = path / _LISTING
-    if listing.exists():
-        for name in json.loads(listing.read_bytes()):
-            if not (path / name).exists():
-                raise CorruptedError(path, f"{name} is missing")
+    if not listing.exists():
+        return
+    try:
+        names = json.loads(listing.read_bytes())
+    except ValueError as error:
+        raise CorruptedError(path, f"{_LISTING} is damaged: {error}") from error
+    for name in names:
+        if not (path / name).exists():
+            raise CorruptedError(path, f"{name} is missing")
 
 
 def _states(path: Path) -> list[Path]:
