@@ -391,8 +391,8 @@ def test_a_limit_of_the_trainer_beside_the_callback_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ckpt.hf"):
-        of = trainer(tmp_path, transformers.Trainer, max_steps=1, save_total_limit=2, callbacks=[ckpt.hf.CkptCallback()])
-        of.train()
+        callbacks = [ckpt.hf.CkptCallback()]
+        trainer(tmp_path, transformers.Trainer, max_steps=1, save_total_limit=2, callbacks=callbacks).train()
     assert "save_total_limit=2" in caplog.text
     with pytest.raises(ValueError, match="keep_last=0"):
         ckpt.hf.CkptCallback(keep_last=0)

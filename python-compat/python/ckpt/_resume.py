@@ -47,8 +47,8 @@ class Verified(Record):
 
 
 def numbered(directory: PathLike, name: re.Pattern[str]) -> list[Numbered]:
-    """Lists the directories whose whole name matches, by the number in the first group. Times are of no account: a copy,
-    a restore or a network file system changes them.
+    """Lists the directories whose whole name matches, by the number in the first group. Times are of no account: a
+    copy, a restore or a network file system changes them.
 
     Raises:
         OSError: The directory can't be listed.
@@ -58,7 +58,9 @@ def numbered(directory: PathLike, name: re.Pattern[str]) -> list[Numbered]:
     return sorted(there, key=lambda one: one.step)
 
 
-def walk_back(directory: Path, name: re.Pattern[str], fault: Fault, force: bool, logger: logging.Logger) -> Verified | None:
+def walk_back(
+    directory: Path, name: re.Pattern[str], fault: Fault, force: bool, logger: logging.Logger
+) -> Verified | None:
     """Returns the newest checkpoint of which `fault` says nothing; ``None`` where there is none at all.
 
     Raises:
@@ -82,8 +84,8 @@ def walk_back(directory: Path, name: re.Pattern[str], fault: Fault, force: bool,
         logger.warning("skipped %s", skipped[-1])
     if not skipped:
         return None
-    message = f"none of the {len(skipped)} checkpoints passes (to begin anew, resume from none); the newest is {skipped[0]}"
-    raise CorruptedError(directory, message)
+    message = f"none of the {len(skipped)} checkpoints passes (to begin anew, resume from none)"
+    raise CorruptedError(directory, f"{message}; the newest is {skipped[0]}")
 
 
 def _refuse(error: CheckpointError | OSError, newest: Numbered, older: list[Numbered], fault: Fault) -> None:

@@ -62,8 +62,8 @@ def seal_directory(
     Args:
         directory: The directory of one checkpoint, when nobody writes into it any more.
         last: The name of the file that is sealed after all others: its seal says that all have one.
-        renew: Whether seals that don't hold are replaced, and those of files that are gone removed: for a directory that
-            was just written anew.
+        renew: Whether seals that don't hold are replaced, and those of files that are gone removed: for a directory
+            that was just written anew.
         durable: Whether to return only when the seals would survive a loss of power.
 
     Raises:

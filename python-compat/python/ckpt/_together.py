@@ -24,19 +24,17 @@ def agree(work: Callable[[], T] | None) -> list[T]:
     if not _is_group():
         if error is not None:
             raise error
-        return [] if work is None else [result]  # type: ignore[list-item]
+        return result
     import torch.distributed as dist
 
-    told = (work is not None, result, _portable(error))
-    everyone: list[tuple[bool, T, Exception | None]] = [told] * dist.get_world_size()
+    told = (result, _portable(error))
+    everyone = [told] * dist.get_world_size()
     dist.all_gather_object(everyone, told)
-    if error is not None:
-        raise error
-    for rank, (_, _, failure) in enumerate(everyone):
-        if failure is not None:
-            failure.add_note(f"on process {rank}") if hasattr(failure, "add_note") else None
-            raise failure
-    return [one for has_one, one, _ in everyone if has_one]
+    failures = (failure for _, failure in everyone if failure is not None)
+    first = error or next(failures, None)
+    if first is not None:
+        raise first
+    return [one for results, _ in everyone for one in results]
 
 
 def rank() -> int:
@@ -48,13 +46,12 @@ def rank() -> int:
     return int(dist.get_rank())
 
 
-def _attempt(work: Callable[[], T] | None) -> tuple[T | None, Exception | None]:
-    if work is None:
-        return None, None
+def _attempt(work: Callable[[], T] | None) -> tuple[list[T], Exception | None]:
+    """Returns the one result, where there is work, or what it raised."""
     try:
-        return work(), None
+        return ([] if work is None else [work()]), None
     except Exception as error:
-        return None, error
+        return [], error
 
 
 def _is_group() -> bool:

@@ -47,8 +47,8 @@ def register(accelerator: Any, *, keep_every: int | None = None, remove_damaged:
     durable and verified, and the directory takes its name in one step. One that had the name stays until then.
     With automatic naming, ``total_limit`` counts verified checkpoints, and old ones go when the new one is durable.
 
-    ``accelerator.load_state(...)`` verifies every byte before it touches a model. Without a directory, it takes the newest
-    checkpoint that passes, and logs why newer ones were skipped.
+    ``accelerator.load_state(...)`` verifies every byte before it touches a model. Without a directory, it takes the
+    newest checkpoint that passes, and logs why newer ones were skipped.
 
     Args:
         accelerator: The ``Accelerator``.
@@ -217,8 +217,8 @@ def last_verified(directory: PathLike, *, force: bool = False) -> str | None:
     """Returns the newest of accelerate's automatically named checkpoints (``checkpoint_N``) that passes, for
     ``accelerator.load_state(...)``; ``None`` where there is none at all.
 
-    Checkpoints that are corrupted are skipped, each with a warning in the log that says why. In a job of many processes,
-    the first looks, and all get its answer.
+    Checkpoints that are corrupted are skipped, each with a warning in the log that says why. In a job of many
+    processes, the first looks, and all get its answer.
 
     Args:
         directory: Where they are: ``PROJECT_DIR/checkpoints``.

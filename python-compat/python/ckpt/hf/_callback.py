@@ -14,8 +14,8 @@ from ..errors import CheckpointError
 from ._checkpoints import logger, name_of, prove, remove_old
 
 
-class CkptCallback(TrainerCallback):  # type: ignore[misc]
-    """Verifies, seals and registers each checkpoint right after the Trainer has written it, and keeps what a policy says.
+class CkptCallback(TrainerCallback):
+    """Verifies and seals each checkpoint right after the Trainer has written it, and keeps what a policy says.
 
     The Trainer writes in place, without making anything durable; a kill in the middle leaves a part under the final
     name. This callback can't change that (`CkptTrainerMixin` does); it makes durable what was written, and seals every
@@ -29,8 +29,8 @@ class CkptCallback(TrainerCallback):  # type: ignore[misc]
             newest good one and those that nobody has verified stay in any case.
         keep_every: Keeps one of every so many steps as well.
         remove_damaged: Whether damaged checkpoints go, where a newer one is good.
-        on_failure: What a checkpoint that doesn't pass does: ``"raise"`` ends the training, ``"warn"`` logs an error and
-            goes on. Nothing is removed in either case.
+        on_failure: What a checkpoint that doesn't pass does: ``"raise"`` ends the training, ``"warn"`` logs an error
+            and goes on. Nothing is removed in either case.
 
     >>> import ckpt.hf
     >>> callback = ckpt.hf.CkptCallback(keep_last=3)
@@ -67,7 +67,7 @@ class CkptCallback(TrainerCallback):  # type: ignore[misc]
             CheckpointError: It doesn't pass.
             OSError: It can't be read or sealed.
         """
-        run = Path(args.output_dir)
+        run = Path(str(args.output_dir))
         # On each process: what one wrote, another can't make durable everywhere.
         try:
             agree(lambda: _sync(run / name_of(state.global_step)))

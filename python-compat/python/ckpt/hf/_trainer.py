@@ -20,7 +20,7 @@ else:
     _Trainer = object
 
 
-class CkptTrainerMixin(_Trainer):  # type: ignore[misc]
+class CkptTrainerMixin(_Trainer):
     """Makes a Trainer's own saving atomic, durable and verified; put it before the Trainer::
 
         class Trainer(ckpt.hf.CkptTrainerMixin, transformers.Trainer):
@@ -28,8 +28,8 @@ class CkptTrainerMixin(_Trainer):  # type: ignore[misc]
 
     A checkpoint is written into a directory under another name beside the others. When all processes have written their
     part, it is made durable, verified and sealed, and takes its name in one step. Whatever happens meanwhile, each
-    ``checkpoint-STEP`` is there as a whole, the old one or the new one. Then the old ones go, by their steps: the Trainer's
-    ``save_total_limit`` says how many stay.
+    ``checkpoint-STEP`` is there as a whole, the old one or the new one. Then the old ones go, by their steps: the
+    Trainer's ``save_total_limit`` says how many stay.
 
     What is loaded (``resume_from_checkpoint``, the best model at the end) is verified first, and
     ``resume_from_checkpoint=True`` means the newest that passes. A state that DeepSpeed loads by itself isn't verified
@@ -59,9 +59,10 @@ class CkptTrainerMixin(_Trainer):  # type: ignore[misc]
             ValueError: There is none.
         """
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_verified(self.args.output_dir)
+            run = str(self.args.output_dir)
+            resume_from_checkpoint = last_verified(run)
             if resume_from_checkpoint is None:
-                raise ValueError(f"there is no checkpoint in {self.args.output_dir}: train without resume_from_checkpoint")
+                raise ValueError(f"there is no checkpoint in {run}: train without resume_from_checkpoint")
             self._ckpt_verified = resume_from_checkpoint
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
