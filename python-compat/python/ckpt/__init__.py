@@ -10,6 +10,7 @@ PyTorch is imported only where it is used: `verify` and `info` work without it.
 
 from ._load import load, load_into
 from ._save import save
+from ._seal import seal, seal_directory, verify_sealed
 from ._verify import info, verify, verify_all
 from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
 from .manager import EXIT_REQUEUE, Manager, Ticket
@@ -29,6 +30,7 @@ from .records import (
     Report,
     Resumed,
     Saved,
+    Sealed,
     Skipped,
     TensorInfo,
 )
@@ -57,6 +59,7 @@ __all__ = [
     "Report",
     "Resumed",
     "Saved",
+    "Sealed",
     "Skipped",
     "TensorInfo",
     "Ticket",
@@ -64,6 +67,9 @@ __all__ = [
     "load",
     "load_into",
     "save",
+    "seal",
+    "seal_directory",
     "verify",
     "verify_all",
+    "verify_sealed",
 ]

@@ -446,3 +446,32 @@ class Event(Record):
         committed = record.get("committed")
         made = {**record, "removed": tuple(record.get("removed", ()))}
         return cls(**{**made, "committed": None if committed is None else Committed.of(committed)})
+
+
+@dataclass(frozen=True)
+class Sealed(Record):
+    """What became of a file that was to be sealed."""
+
+    path: Path
+    outcome: str
+    """``sealed``, ``renewed``, ``holds`` (it had a seal), ``proven`` (it carries a proof, and needs none), ``broken``
+    (it isn't the file that was sealed) or ``refused`` (it is damaged, or can't be read)."""
+    bytes: int
+    """The size of the file."""
+    digest: str | None
+    """What the seal stands for; ``None`` where there is no seal that holds."""
+    reason: str | None
+    """Why it wasn't sealed."""
+    report: Report | None
+    """What the check of the file found."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether later damage of the file will show."""
+        return self.outcome not in ("broken", "refused")
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Sealed:
+        """Makes the record of the dict that it has in JSON."""
+        report = None if record["report"] is None else Report.of(record["report"])
+        return cls(**{**record, "path": Path(record["path"]), "report": report})
