@@ -458,15 +458,17 @@ def _policy(
     keep_within: Seconds | None,
     remove_damaged: bool,
 ) -> dict[str, Any] | None:
+    best = words(keep_best)
     every = [keep_every] if isinstance(keep_every, (int, str, timedelta)) else list(keep_every)
-    policy = {
+    if keep_last is None and keep_within is None and not (best or every or remove_damaged):
+        return None
+    return {
         "keep_last": keep_last,
-        "keep_best": words(keep_best),
+        "keep_best": best,
         "keep_every": [_every(one) for one in every],
         "keep_within_seconds": _seconds(keep_within),
         "remove_damaged": remove_damaged,
     }
-    return policy if any(value not in (None, [], False) for value in policy.values()) else None
 
 
 def _every(every: Every) -> str:
