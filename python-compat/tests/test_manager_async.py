@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -10,15 +11,14 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ckpt
 import pytest
 import torch
-
-import ckpt
 
 WEIGHTS = 300_000
 NOBODY = 65534
@@ -188,9 +188,8 @@ def test_a_step_whose_save_failed_is_never_the_latest(tmp_path: Path) -> None:
     """Orbax's `latest_step()` returned a step whose background commit had failed; the restart died."""
     with pytest.raises(OSError), ckpt.Manager(tmp_path, on_failure="go-on") as manager:
         manager.save_async(1, weights(1)).wait()
-        with no_room():
-            with pytest.raises(OSError):
-                manager.save_async(2, weights(2)).wait()
+        with no_room(), pytest.raises(OSError):
+            manager.save_async(2, weights(2)).wait()
         latest = manager.latest()
         assert latest is not None and latest.step == 1
         # And the next save is as any: Orbax's crashed as it removed the missing one.
@@ -281,9 +280,7 @@ def test_what_an_event_hearer_raises_harms_no_save(tmp_path: Path, capsys: pytes
     assert [str(one.exc_value) for one in unraisable] == ["deaf"]
 
 
-def test_a_save_that_saved_nothing_new_is_worth_a_notice(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_save_that_saved_nothing_new_is_worth_a_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Steps 90, 110 and 120 of a run were bit-identical, and everything reported success."""
     with ckpt.Manager(tmp_path) as manager:
         manager.save_async(1, {"w": torch.ones(9), "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}})
@@ -299,33 +296,34 @@ def test_a_save_that_saved_nothing_new_is_worth_a_notice(
 
 @pytest.mark.parametrize("how", ["save", "save_async", "resume", "finish", "wait"])
 def test_other_threads_of_python_go_on_meanwhile(tmp_path: Path, how: str) -> None:
-    """Held by nobody else, the interpreter is left to the counting thread only by what is called."""
-    counted: list[int] = []
-    manager = ckpt.Manager(tmp_path)
-    manager.save(1, {"x": 1})
+    """What is called waits for a save that goes on when another thread of Python says so."""
+    gate = Gate(1)
+    manager = ckpt.Manager(tmp_path, on_event=gate)
+    ticket = manager.save_async(1, weights(1))
+    assert gate.reached.wait(60)
     begin = threading.Event()
-    counter = threading.Thread(target=lambda: begin.wait() and counted.extend(range(1000)))
-    counter.start()
+    other = threading.Thread(target=lambda: begin.wait() and gate.opened.set())
+    other.start()
     interval = sys.getswitchinterval()
-    if how in ("finish", "wait"):
-        ticket = manager.save_async(2, weights(2))
+    # The interpreter is left to the other thread only by what is called; if it isn't, that never returns.
     sys.setswitchinterval(1000)
+    faulthandler.dump_traceback_later(120, exit=True)
     try:
         begin.set()
-        if how == "save":
-            manager.save(2, {"x": 2})
-        elif how == "save_async":
-            manager.save_async(2, {"x": 2})
-        elif how == "resume":
-            manager.resume()
-        elif how == "finish":
-            manager.finish()
-        else:
-            ticket.wait()
-        assert len(counted) == 1000
+        calls: dict[str, Callable[[], object]] = {
+            "save": lambda: manager.save(2, {"x": 2}),
+            "save_async": lambda: manager.save_async(2, {"x": 2}),
+            "resume": manager.resume,
+            "finish": manager.finish,
+            "wait": ticket.wait,
+        }
+        calls[how]()
+        assert gate.opened.is_set()
     finally:
+        faulthandler.cancel_dump_traceback_later()
         sys.setswitchinterval(interval)
-    counter.join()
+        gate.opened.set()
+    other.join()
     manager.finish()
 
 

@@ -10,9 +10,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import manager_loop
-
 import ckpt
+import manager_loop
 
 KILLS = 10
 

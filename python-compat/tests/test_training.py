@@ -6,11 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import ckpt
 import numpy
 import pytest
 import torch
-
-import ckpt
 from ckpt import training
 
 FORMATS = ["safetensors", "torch"]
@@ -123,7 +122,7 @@ def test_what_does_not_fit_changes_nothing(spoil: Any, message: str) -> None:
 
 def test_another_width_is_named_whole() -> None:
     state = training.capture(**Loop(1, width=8).parts)
-    with pytest.raises(ckpt.IncompatibleError, match="and 2 more. Nothing was restored"):
+    with pytest.raises(ckpt.IncompatibleError, match=r"and 2 more\. Nothing was restored"):
         training.restore(state, **Loop(1).parts)
 
 

@@ -13,7 +13,7 @@ _Words = list[str]
 
 EXIT_REQUEUE: int
 
-class Unfit(Exception):  # noqa: N818
+class Unfit(Exception):
     """A value that no state can hold: `args` are where it is, and what it is."""
 
 def save(value: Any, path: _Path, arguments: _Record) -> _Record: ...
