@@ -18,8 +18,10 @@ import torch
 from ckpt import training
 
 BATCH = 8
-STEPS = 240
+STEPS = 300
 SAVE_EVERY = 7
+LEAD = 10
+"""How many steps the training is ahead of a save in flight at most: the steps take no time here, and a save does."""
 
 # The modules are imported once, by a process that is nobody's training: a real process is begun in milliseconds.
 processes = multiprocessing.get_context("forkserver")
@@ -113,6 +115,7 @@ def train(run: Path, connection: Connection, options: dict[str, Any]) -> None:
         if resumed is not None:
             loop.restore(resumed.state)
         connection.send(("resumed", len(loop.losses)))
+        ticket = None
         while (step := len(loop.losses)) < STEPS:
             loop.step()
             step += 1
@@ -123,7 +126,9 @@ def train(run: Path, connection: Connection, options: dict[str, Any]) -> None:
                 manager.finish()
                 sys.exit(ckpt.EXIT_REQUEUE)
             if due is not None:
-                manager.save_async(step, loop.state(), metrics={"loss": loop.losses[-1]})
+                ticket = manager.save_async(step, loop.state(), metrics={"loss": loop.losses[-1]})
+            if ticket is not None and step >= ticket.step + LEAD:
+                ticket.wait()
             connection.send(("step", step))
         manager.save(STEPS, loop.state())
     connection.send(("done", loop.end()))

@@ -242,7 +242,7 @@ def test_a_plan_says_why_and_touches_nothing(tmp_path: Path) -> None:
 def test_a_policy_that_would_remove_by_mistake_is_refused(tmp_path: Path) -> None:
     for options in ({"keep_last": 0}, {"keep_best": "loss"}, {"keep_every": "often"}, {"keep_within": -1.0}):
         with pytest.raises(ValueError):
-            ckpt.Manager(tmp_path, **options)  # type: ignore[arg-type]
+            ckpt.Manager(tmp_path, **options)
     save(tmp_path, 1, 2)
     with ckpt.Manager(tmp_path) as manager:
         with pytest.raises(ValueError, match="say what is to be kept"):
@@ -268,9 +268,10 @@ def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path, option: dict[s
 def test_a_value_that_no_state_holds_is_named_with_the_remedy(tmp_path: Path) -> None:
     import numpy
 
-    values = [numpy.float64(0.1), numpy.zeros(3), object(), Path]
+    values: list[Any] = [numpy.float64(0.1), numpy.zeros(3), object(), Path]
     with ckpt.Manager(tmp_path, every_steps=1) as manager:
-        for step, (value, call) in enumerate(itertools.product(values, [manager.save, manager.save_async]), 1):
+        calls: list[Any] = [manager.save, manager.save_async]
+        for step, (value, call) in enumerate(itertools.product(values, calls), 1):
             # The one before was due and failed: that is its answer.
             assert manager.should_save(step)
             with pytest.raises(ValueError, match=r"'optimizer\.lr' is .*\.item\(\).*\.tolist\(\)"):

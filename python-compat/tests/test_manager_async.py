@@ -66,7 +66,7 @@ def test_what_changes_after_the_call_is_not_in_the_file(tmp_path: Path, played: 
     whole = torch.arange(WEIGHTS, dtype=torch.float32)
     half = torch.arange(WEIGHTS).to(torch.bfloat16)
     matrix = torch.arange(WEIGHTS).reshape(-1, 100)
-    state = {
+    state: dict[str, Any] = {
         "whole": whole,
         "part": whole[10:20],
         "half": half,
@@ -302,7 +302,12 @@ def test_other_threads_of_python_go_on_meanwhile(tmp_path: Path, how: str) -> No
     ticket = manager.save_async(1, weights(1))
     assert gate.reached.wait(60)
     begin = threading.Event()
-    other = threading.Thread(target=lambda: begin.wait() and gate.opened.set())
+
+    def let_go() -> None:
+        begin.wait()
+        gate.opened.set()
+
+    other = threading.Thread(target=let_go)
     other.start()
     interval = sys.getswitchinterval()
     # The interpreter is left to the other thread only by what is called; if it isn't, that never returns.

@@ -25,7 +25,7 @@ def rank(number: int, store: Path, runs: list[Path], options: dict[str, Any], an
     """One process of the job: says from where it resumed, or why not."""
     torch.set_num_threads(1)
     timeout = timedelta(seconds=20)
-    files = dist.FileStore(str(store), RANKS)
+    files = dist.FileStore(str(store), RANKS)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=files, rank=number, world_size=RANKS, timeout=timeout)
     together: Any = options.pop("together", True)
     if together == "group":
@@ -43,7 +43,7 @@ def rank(number: int, store: Path, runs: list[Path], options: dict[str, Any], an
         dist.destroy_process_group()
 
 
-def job(tmp_path: Path, runs: list[Path], **options: Any) -> dict[int, tuple[str, Any]]:
+def job(tmp_path: Path, runs: list[Path], **options: Any) -> dict[int, list[Any]]:
     """Runs a job, and returns what its processes say."""
     answers = processes.Queue()
     store = tmp_path / "store"
