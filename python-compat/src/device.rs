@@ -21,7 +21,7 @@ pub(crate) struct Accelerator {
 }
 
 /// A copy: from the storage, from the byte on, to the address, so many bytes.
-type Copy = (Py<PyAny>, usize, usize, usize);
+type Piece = (Py<PyAny>, usize, usize, usize);
 
 impl Accelerator {
     /// Takes note of what the device was given so far: copies come after it.
@@ -34,9 +34,9 @@ impl Accelerator {
         Error::usage(format!("{}: can't {doing}: {error}", self.name))
     }
 
-    fn copy_all(&self, py: Python<'_>, copies: Vec<Copy>) -> Result<(), Error> {
-        let done = self.python.call_method1(py, "copy", (copies,));
-        done.map(drop).map_err(|error| self.failed("copy from it", &error))
+    fn copy_pieces(&self, py: Python<'_>, pieces: Vec<Piece>) -> Result<(), Error> {
+        let result = self.python.call_method1(py, "copy", (pieces,));
+        result.map(drop).map_err(|error| self.failed("copy from it", &error))
     }
 
     /// Returns what a source has, if it lies on this device.
@@ -69,7 +69,7 @@ impl Device for Accelerator {
                 }
                 all.push(source.copy(py, 0, copy.target));
             }
-            self.copy_all(py, all)
+            self.copy_pieces(py, all)
         })
     }
 }
@@ -86,7 +86,7 @@ impl OnDevice {
         Self { memory, device }
     }
 
-    fn copy(&self, py: Python<'_>, offset: usize, target: &mut [u8]) -> Copy {
+    fn copy(&self, py: Python<'_>, offset: usize, target: &mut [u8]) -> Piece {
         (self.memory.owner().clone_ref(py), offset, target.as_mut_ptr().addr(), target.len())
     }
 }
@@ -101,7 +101,7 @@ impl Source for OnDevice {
         let (Some(_), Ok(offset)) = (end, usize::try_from(offset)) else {
             return Err(Error::usage("bytes were asked for that a storage doesn't have"));
         };
-        Python::attach(|py| self.device.copy_all(py, vec![self.copy(py, offset, buffer)]))
+        Python::attach(|py| self.device.copy_pieces(py, vec![self.copy(py, offset, buffer)]))
     }
 
     fn device(&self) -> Option<Arc<dyn Device>> {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from . import _native
+from . import _native, _signals
 from ._events import Reporter, closed
 from ._exchange import Exchange, exchange_of
 from ._load import moved
@@ -155,7 +154,7 @@ class Manager:
         expect_optimizer_steps: bool = True,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        listened = _signals(signals)
+        listened = _listened(signals)
         ends_at, ends_after = _deadline(deadline)
         save = {
             "format": format,
@@ -195,7 +194,7 @@ class Manager:
         self._native = _native.Manager(directory, arguments)
         self.directory = os.fspath(directory)
         """The run."""
-        _forget_in_children([name for name, _ in listened])
+        _signals.restore_in_children(name for name, _ in listened)
         # At the end of the process, too: what is under way is waited for.
         self._close = weakref.finalize(self, closed, self._native, self.directory, os.getpid())
 
@@ -458,15 +457,17 @@ def _policy(
     keep_within: Seconds | None,
     remove_damaged: bool,
 ) -> dict[str, Any] | None:
+    best = words(keep_best)
     every = [keep_every] if isinstance(keep_every, (int, str, timedelta)) else list(keep_every)
-    policy = {
+    if keep_last is None and keep_within is None and not (best or every or remove_damaged):
+        return None
+    return {
         "keep_last": keep_last,
-        "keep_best": words(keep_best),
+        "keep_best": best,
         "keep_every": [_every(one) for one in every],
         "keep_within_seconds": _seconds(keep_within),
         "remove_damaged": remove_damaged,
     }
-    return policy if any(value not in (None, [], False) for value in policy.values()) else None
 
 
 def _every(every: Every) -> str:
@@ -484,29 +485,7 @@ def _deadline(deadline: datetime | Seconds | None) -> tuple[float | None, float 
     return None, _seconds(deadline)
 
 
-def _signals(signals: Signals) -> list[tuple[str, str]]:
+def _listened(signals: Signals) -> list[tuple[str, str]]:
     if isinstance(signals, bool):
         return [("SIGTERM", "save-and-stop"), ("SIGUSR2", "save")] if signals else []
     return list(signals.items())
-
-
-_inherited: set[str] = set()
-
-
-def _forget_in_children(names: Iterable[str]) -> None:
-    """Has processes that are forked from this one answer signals as Python thinks they do.
-
-    Otherwise they would have the manager's handler and not its training loop, and nothing would end them.
-    """
-    if not _inherited and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_restore_signals)
-    _inherited.update(names)
-
-
-def _restore_signals() -> None:
-    for name in _inherited:
-        number = getattr(signal, name)
-        handler = signal.getsignal(number)
-        # One that somebody else's C code has set stays.
-        if handler is not None:
-            signal.signal(number, handler)

@@ -42,15 +42,10 @@ def capture(*, random: bool = True, **parts: Any) -> dict[str, Any]:
         parts: By name: a model, an optimizer, a scheduler, a sampler (whatever has a ``state_dict()``), a random
             generator of PyTorch's, NumPy's or Python's, or a plain value.
 
-    Raises:
-        ValueError: A part is called ``random``, and the random generators are gathered.
-
     Call the optimizer ``optimizer``: then the manager holds its count of steps against the checkpoint's.
     """
     state = {name: _captured(part) for name, part in parts.items()}
     if random:
-        if RANDOM in parts:
-            raise ValueError(f"'{RANDOM}' is the key of the random generators: give the part another name")
         state[RANDOM] = _random.capture()
     return state
 

@@ -1,9 +1,10 @@
 //! What happens to saves, told to Python.
 
+use std::sync::Arc;
+
 use ckpt::manager::{Event, Reporter};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::Arc;
 
 use super::described::{committed, named};
 use crate::errors;
@@ -25,15 +26,8 @@ pub(super) fn reporter(callable: Py<PyAny>) -> Reporter {
 
 /// Describes an event, for `ckpt.records.Event`.
 fn described<'py>(py: Python<'py>, event: &Event<'_>) -> PyResult<Bound<'py, PyDict>> {
-    let dict = match event {
-        Event::Saved(saved) => of(py, "saved", named(py, saved.id)?)?,
-        Event::Retrying { id, .. } => of(py, "retrying", named(py, *id)?)?,
-        Event::Failed { id, .. } => of(py, "failed", named(py, *id)?)?,
-        Event::Skipped { step } => of_step(py, "skipped", *step)?,
-        Event::Replaced { step } => of_step(py, "replaced", *step)?,
-        Event::Pruned { .. } => of(py, "pruned", PyDict::new(py))?,
-        _ => of(py, "other", PyDict::new(py))?,
-    };
+    let dict = subject(py, event)?;
+    dict.set_item("kind", kind(event))?;
     dict.set_item("message", event.to_string())?;
     match event {
         Event::Saved(saved) => dict.set_item("committed", committed(py, saved)?)?,
@@ -42,20 +36,37 @@ fn described<'py>(py: Python<'py>, event: &Event<'_>) -> PyResult<Bound<'py, PyD
         }
         Event::Pruned { removed, error } => {
             dict.set_item("removed", removed.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-            dict.set_item("error", error.map(|error| errors::raise(py, error)))?;
+            if let Some(error) = error {
+                dict.set_item("error", errors::raise(py, error))?;
+            }
         }
         _ => {}
     }
     Ok(dict)
 }
 
-fn of<'py>(_py: Python<'py>, kind: &str, dict: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-    dict.set_item("kind", kind)?;
-    Ok(dict)
+/// Begins with what an event is about: a checkpoint, a step, or neither.
+fn subject<'py>(py: Python<'py>, event: &Event<'_>) -> PyResult<Bound<'py, PyDict>> {
+    match event {
+        Event::Saved(saved) => named(py, saved.id),
+        Event::Retrying { id, .. } | Event::Failed { id, .. } => named(py, *id),
+        Event::Skipped { step } | Event::Replaced { step } => {
+            let dict = PyDict::new(py);
+            dict.set_item("step", step)?;
+            Ok(dict)
+        }
+        _ => Ok(PyDict::new(py)),
+    }
 }
 
-fn of_step<'py>(py: Python<'py>, kind: &str, step: u64) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("step", step)?;
-    of(py, kind, dict)
+fn kind(event: &Event<'_>) -> &'static str {
+    match event {
+        Event::Saved(_) => "saved",
+        Event::Retrying { .. } => "retrying",
+        Event::Failed { .. } => "failed",
+        Event::Skipped { .. } => "skipped",
+        Event::Replaced { .. } => "replaced",
+        Event::Pruned { .. } => "pruned",
+        _ => "other",
+    }
 }

@@ -1,6 +1,7 @@
 //! Keyword arguments of Python as the manager's options.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ckpt::manager::background::{OnFailure, Retry, SaverOptions, WhenBusy};
@@ -10,7 +11,6 @@ use ckpt::manager::{ManagerOptions, ResumeOptions, SaveRequest, Semantic};
 use ckpt::{Error, LoadOptions};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use std::sync::Arc;
 
 use super::events::reporter;
 use crate::errors;
