@@ -98,8 +98,8 @@ fn what_pytorch_writes_is_read() {
     shards.sort();
     assert_eq!(shards, ["__0_0.distcp", "__1_0.distcp"]);
     let names: Vec<_> = read.tensors.iter().map(|tensor| (tensor.name.as_str(), &*tensor.shape)).collect();
-    assert_eq!(names, [("columns", &[3, 5][..]), ("rows", &[3, 5]), ("same", &[2])]);
-    let columns = &read.tensors[0];
+    assert_eq!(names, [("rows", &[3, 5][..]), ("columns", &[3, 5]), ("same", &[2])]);
+    let columns = &read.tensors[1];
     assert_eq!(columns.dtype, Dtype::F32);
     let sizes: Vec<_> = columns.chunks.iter().map(|chunk| (&*chunk.offsets, &*chunk.sizes)).collect();
     assert_eq!(sizes, [(&[0, 0][..], &[3, 3][..]), (&[0, 3], &[3, 2])]);
@@ -188,26 +188,17 @@ fn values_of_wrong_types_are_malformed() {
         ("S'relative_path'\nS'a'\n", "S'relative_path'\nI5\n", "no text"),
         ("S'relative_path'\n", "S'relative_pat'\n", "'relative_path'"),
         ("S'offset'\nI0\n", "S'offset'\nI-1\n", "negative"),
-        ("S'length'\nI1\n", "S'length'\nI9223372036854775807\n", ""),
         ("S'length'\nI1\n", "S'length'\nS'1'\n", "no integer"),
         (properties, "(I5\ntb", "no dtype"),
         (properties, "Nb", "no dtype"),
         ("S'size'\n", "S'sizf'\n", "'size'"),
-        ("S'chunks'\n(l", "S'chunks'\n(d", "DICT"),
+        ("S'chunks'\n(l", "S'chunks'\n(d", "dict"),
         ("S'fqn'\nS'w'\n", "S'fqn'\nN", "'fqn'"),
         ("S'storage_data'\n", "S'storage_datb'\n", "'storage_data'"),
     ] {
         let bytes = with(&whole, old.as_bytes(), new.as_bytes());
-        let finding = read(&bytes);
-        if word.is_empty() {
-            assert!(finding.is_ok(), "{new}");
-            continue;
-        }
-        let finding = finding.unwrap_err();
-        assert!(
-            finding.message.to_lowercase().contains(&word.to_lowercase()) || word == "DICT",
-            "{finding:?}"
-        );
+        let finding = read(&bytes).unwrap_err();
+        assert!(finding.message.contains(word), "{finding:?}");
         assert_eq!(finding.verdict, Verdict::Corrupted, "{finding:?}");
     }
     refused(&one("a", i64::MAX, 1), Verdict::Corrupted, Code::IndexMalformed, "ends where no file can");
@@ -279,5 +270,5 @@ fn deep_and_endless_values_are_no_matter() {
     assert!(read(&metadata(&[], &[], &[("planner_data", &deep)])).is_ok());
     refused(b"(lp0\ng0\na.", Verdict::Corrupted, Code::IndexMalformed, "Metadata");
     let own = format!("{}p1\n(dS'storage_data'\ng1\nsb.", object("metadata.Metadata", &[]));
-    refused(own.as_bytes(), Verdict::Corrupted, Code::IndexMalformed, "is missing");
+    refused(own.as_bytes(), Verdict::Corrupted, Code::IndexMalformed, "no map");
 }
