@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ckpt
 import torch
+
+import ckpt
 
 T = TypeVar("T")
 

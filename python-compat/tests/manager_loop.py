@@ -12,9 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import numpy
 import torch
+
+import ckpt
 from ckpt import training
 
 BATCH = 8

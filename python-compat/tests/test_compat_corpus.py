@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compat_files import flipped, names
 
 import ckpt
 from ckpt.compat import get_checkpoint_info, load_with_compatibility, validate_checkpoint, validate_checkpoint_batch
+from compat_files import flipped, names
 
 CORPUS = Path(__file__).parents[2].resolve() / "../shared/corpus"
 PIPELINE = "broadinstitute/virnucpro-broad"

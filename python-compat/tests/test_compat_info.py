@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from compat_files import bytes_read, huge_file, names, torch_file
 
 import ckpt
 from ckpt import compat
 from ckpt.compat import create_done_marker, get_checkpoint_info, has_done_marker, remove_done_marker
+from compat_files import bytes_read, huge_file, names, torch_file
 
 NOTHING = {"version": "unknown", "status": "unknown", "size_bytes": 0, "is_valid_zip": False, "has_done_marker": False}
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compat_files import Payload, contents, flipped, names, offset_of, torch_file
 
 import ckpt
 from ckpt import compat
@@ -24,6 +23,7 @@ from ckpt.compat import (
     load_with_compatibility,
     validate_checkpoint,
 )
+from compat_files import Payload, contents, flipped, names, offset_of, torch_file
 
 Load = Callable[..., Any]
 LOADERS: list[Load] = [load_checkpoint_with_validation, load_checkpoint_safe, load_with_compatibility]

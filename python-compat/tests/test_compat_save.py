@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compat_files import contents, flipped, names, offset_of
 
 import ckpt
 from ckpt import _native, compat
 from ckpt.compat import atomic_save, get_checkpoint_info, has_done_marker, load_checkpoint_safe, validate_checkpoint
+from compat_files import contents, flipped, names, offset_of
 
 
 @dataclasses.dataclass

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import torch
-from compat_files import Payload, bytes_read, flipped, huge_file, names, offset_of, torch_file
 
 import ckpt
 from ckpt import compat
 from ckpt.compat import distinguish_error_type, validate_checkpoint, validate_checkpoint_batch
+from compat_files import Payload, bytes_read, flipped, huge_file, names, offset_of, torch_file
 
 
 def zipped(path: Path, **records: bytes) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from ckpt._copies import Staging
 
 Pair = namedtuple("Pair", "one two")

@@ -12,12 +12,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import pytest
 import torch
-from ckpt.ignite import CkptSaver, last_verified
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
+
+import ckpt
+from ckpt.ignite import CkptSaver, last_verified
 
 
 def flip_a_bit(path: Path) -> None:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import pytest
 import torch
-from ckpt.lightning import AsyncCkptIO, CkptIO, last_verified
 from lightning.fabric import Fabric
 from lightning.pytorch import Callback, Trainer
+
+import ckpt
+from ckpt.lightning import AsyncCkptIO, CkptIO, last_verified
 from lightning_job import Tiny, data, trainer
 
 TESTS = Path(__file__).parent

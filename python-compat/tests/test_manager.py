@@ -14,9 +14,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import pytest
 import torch
+
+import ckpt
 
 
 def state_at(step: int) -> dict[str, Any]:

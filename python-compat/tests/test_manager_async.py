@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import pytest
 import torch
+
+import ckpt
 
 WEIGHTS = 300_000
 NOBODY = 65534

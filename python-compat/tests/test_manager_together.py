@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import pytest
 import torch
 import torch.distributed as dist
+
+import ckpt
 
 RANKS = 4
 

@@ -6,10 +6,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-import ckpt
 import numpy
 import pytest
 import torch
+
+import ckpt
 from ckpt import training
 
 FORMATS = ["safetensors", "torch"]

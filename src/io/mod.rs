@@ -37,5 +37,5 @@ pub use fill::{Feed, FillTarget};
 pub use map::Mapping;
 pub use read_at::ReadAt;
 pub use scan::{ScanOptions, ScanSource};
-pub(crate) use section::Section;
+pub use section::Section;
 pub use staging::Staging;

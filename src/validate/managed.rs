@@ -160,14 +160,18 @@ fn hold_digest(path: &Path, expected: Digest, options: &VerifyOptions) -> Result
 }
 
 /// Returns whether a file has another digest than is expected of it.
-fn differs(source: &dyn ScanSource, expected: Digest, options: &VerifyOptions) -> Result<bool, Box<Finding>> {
+pub(super) fn differs(
+    source: &dyn ScanSource,
+    expected: Digest,
+    options: &VerifyOptions,
+) -> Result<bool, Box<Finding>> {
     let (whole, scan) = (vec![0..source.len()], ScanOptions::default().with_threads(options.threads));
     let found = blocks::damaged(source, whole, &[expected], expected.algorithm(), &scan);
     found.map(|damaged| !damaged.is_empty()).map_err(Box::new)
 }
 
 /// Reads a digest as manifests have it: `crc64-nvme:ae8b14860a799888`.
-fn digest_of(text: &str) -> Option<Digest> {
+pub(super) fn digest_of(text: &str) -> Option<Digest> {
     let (algorithm, digits) = text.split_once(':')?;
     Digest::from_hex(Algorithm::from_name(algorithm)?, digits)
 }

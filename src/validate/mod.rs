@@ -55,7 +55,7 @@ pub use version::check_version;
 /// Checks the checkpoint at `path` and reports.
 ///
 /// The path is a file, a shard index (`*.index.json`), the directory of a Hugging Face Trainer, of
-/// `torch.distributed.checkpoint`, or that of a managed checkpoint.
+/// `torch.distributed.checkpoint` (or its `.metadata`), or that of a managed checkpoint.
 /// A damaged checkpoint is no error here: the report says so.
 ///
 /// Links are followed. The file is read, nothing of it is executed, and nothing is written.
@@ -66,7 +66,7 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Report {
     } else if names::is_shard_index(path) {
         sharded::check(path, options)
     } else {
-        file::check(path, options)
+        dcp::check_part(path, options).unwrap_or_else(|| file::check(path, options))
     };
     report(path, checked, options, start)
 }

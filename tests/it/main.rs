@@ -17,6 +17,8 @@ mod convert;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod dcp;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod docs;

@@ -96,8 +96,10 @@ fn read_places<'a>(
         let shard = shard_number(reader, path, &mut numbers, shards)?;
         let range = read_range(reader, info)?;
         let transforms = read_transforms(reader, info)?;
+        let proof = read_word(reader, info, "ckpt_proof")?;
+        let digest = read_word(reader, info, "ckpt_digest")?;
         // Of two that Python takes for one, it keeps the last.
-        places.insert((name, offsets), Place { shard, range, transforms });
+        places.insert((name, offsets), Place { shard, range, transforms, proof, digest });
     }
     Ok(places)
 }
@@ -143,6 +145,14 @@ fn read_transforms(reader: &mut Reader<'_>, info: Option<NodeId>) -> Taken<Vec<S
         names.push(name.to_owned());
     }
     Ok(names)
+}
+
+/// Reads what ckpt's own writer says of an item beyond PyTorch's fields.
+fn read_word(reader: &mut Reader<'_>, info: Option<NodeId>, field: &str) -> Taken<Option<String>> {
+    let Some(word) = reader.optional(info, field)? else { return Ok(None) };
+    let word = reader.text(word, "an item's digest")?;
+    reader.charge(word.len())?;
+    Ok(Some(word.to_owned()))
 }
 
 /// Reads what is said of a tensor.

@@ -63,6 +63,10 @@ pub struct Place {
     pub range: Range<u64>,
     /// What the bytes went through before they were written, such as a compression: PyTorch's extensions, by name.
     pub transforms: Vec<String>,
+    /// The id of the proof that the item carries, where ckpt wrote it.
+    pub proof: Option<String>,
+    /// The digest of the item's bytes, where ckpt wrote somebody's own bytes: `crc64-nvme:…`.
+    pub digest: Option<String>,
 }
 
 impl Tensor {

@@ -15,7 +15,7 @@
 //! | field | content |
 //! |---|---|
 //! | `state_dict_metadata` | by name: `TensorStorageMetadata` (dtype, global `size`, `chunks` with `offsets` and `sizes`), or `BytesStorageMetadata` for any other value |
-//! | `storage_data` | by `MetadataIndex` (name, and offsets of the chunk): `_StorageInfo` (`relative_path`, `offset`, `length`) |
+//! | `storage_data` | by `MetadataIndex` (name, and offsets of the chunk): `_StorageInfo` (`relative_path`, `offset`, `length`; where ckpt wrote the item `ckpt_proof` or `ckpt_digest`, which PyTorch passes over) |
 //! | `storage_meta` | the id of the save |
 //! | `planner_data` | where each name came from; not read |
 //! | `version` | `1.0.0`; older versions of PyTorch write none |

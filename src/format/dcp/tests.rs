@@ -13,8 +13,8 @@ fn read(bytes: &[u8]) -> Result<Metadata, Box<Finding>> {
     read_metadata(bytes, &ReadOptions::default())
 }
 
-fn place(shard: usize, range: std::ops::Range<u64>) -> Option<Place> {
-    Some(Place { shard, range, transforms: Vec::new() })
+fn place(shard: usize, range: std::ops::Range<u64>) -> Place {
+    Place { shard, range, transforms: Vec::new(), proof: None, digest: None }
 }
 
 fn chunk(offsets: &[u64], sizes: &[u64], place: Option<Place>) -> Chunk {
@@ -34,12 +34,13 @@ const PACKAGE: &str = "torch.distributed.checkpoint";
 
 /// An object of a class in `metadata.py` or `filesystem.py`, with fields.
 fn object(class: &str, fields: &[(&str, &str)]) -> String {
-    let fields: String = fields.iter().map(|(name, value)| format!("S'{name}'\n{value}s")).collect();
+    let fields =
+        fields.iter().map(|(name, value)| format!("S'{name}'\n{value}s")).collect::<Vec<_>>().concat();
     format!("c{PACKAGE}.{}\n(tR(d{fields}b", class.replace('.', "\n"))
 }
 
 fn size(lengths: &[i64]) -> String {
-    let lengths: String = lengths.iter().map(|length| format!("I{length}\n")).collect();
+    let lengths = lengths.iter().map(|length| format!("I{length}\n")).collect::<Vec<_>>().concat();
     format!("ctorch\nSize\n(({lengths}ttR")
 }
 
@@ -60,15 +61,16 @@ fn tensor(dtype: &str, lengths: &[i64], chunks: &[(&[i64], &[i64])]) -> String {
             object("metadata.ChunkStorageMetadata", &[("offsets", &size(offsets)), ("sizes", &size(sizes))])
         )
     };
-    let chunks: String = chunks.iter().map(chunk).collect();
+    let chunks = chunks.iter().map(chunk).collect::<Vec<_>>().concat();
     let properties = format!("c{PACKAGE}.metadata\nTensorProperties\n(tR(ctorch\n{dtype}\ntb");
     let fields = [("properties", properties), ("size", size(lengths)), ("chunks", format!("(l{chunks}"))];
     object("metadata.TensorStorageMetadata", &fields.each_ref().map(|(name, value)| (*name, value.as_str())))
 }
 
 fn metadata(values: &[(&str, String)], items: &[(String, String)], more: &[(&str, &str)]) -> Vec<u8> {
-    let values: String = values.iter().map(|(name, value)| format!("S'{name}'\n{value}s")).collect();
-    let items: String = items.iter().map(|(index, place)| format!("{index}{place}s")).collect();
+    let values =
+        values.iter().map(|(name, value)| format!("S'{name}'\n{value}s")).collect::<Vec<_>>().concat();
+    let items = items.iter().map(|(index, place)| format!("{index}{place}s")).collect::<Vec<_>>().concat();
     let (values, items) = (format!("(d{values}"), format!("(d{items}"));
     let mut fields = vec![("state_dict_metadata", values.as_str()), ("storage_data", items.as_str())];
     fields.extend(more);
@@ -98,8 +100,8 @@ fn what_pytorch_writes_is_read() {
     shards.sort();
     assert_eq!(shards, ["__0_0.distcp", "__1_0.distcp"]);
     let names: Vec<_> = read.tensors.iter().map(|tensor| (tensor.name.as_str(), &*tensor.shape)).collect();
-    assert_eq!(names, [("columns", &[3, 5][..]), ("rows", &[3, 5]), ("same", &[2])]);
-    let columns = &read.tensors[0];
+    assert_eq!(names, [("rows", &[3, 5][..]), ("columns", &[3, 5]), ("same", &[2])]);
+    let columns = &read.tensors[1];
     assert_eq!(columns.dtype, Dtype::F32);
     let sizes: Vec<_> = columns.chunks.iter().map(|chunk| (&*chunk.offsets, &*chunk.sizes)).collect();
     assert_eq!(sizes, [(&[0, 0][..], &[3, 3][..]), (&[0, 3], &[3, 2])]);
@@ -118,7 +120,7 @@ fn a_metadata_file_by_hand_is_read() {
             name: "w".to_owned(),
             dtype: Dtype::F32,
             shape: vec![2],
-            chunks: vec![chunk(&[0], &[2], place(0, 5..12))],
+            chunks: vec![chunk(&[0], &[2], Some(place(0, 5..12)))],
         }],
         shards: vec!["__0_0.distcp".to_owned()],
         ..Metadata::default()
@@ -188,26 +190,17 @@ fn values_of_wrong_types_are_malformed() {
         ("S'relative_path'\nS'a'\n", "S'relative_path'\nI5\n", "no text"),
         ("S'relative_path'\n", "S'relative_pat'\n", "'relative_path'"),
         ("S'offset'\nI0\n", "S'offset'\nI-1\n", "negative"),
-        ("S'length'\nI1\n", "S'length'\nI9223372036854775807\n", ""),
         ("S'length'\nI1\n", "S'length'\nS'1'\n", "no integer"),
         (properties, "(I5\ntb", "no dtype"),
         (properties, "Nb", "no dtype"),
         ("S'size'\n", "S'sizf'\n", "'size'"),
-        ("S'chunks'\n(l", "S'chunks'\n(d", "DICT"),
+        ("S'chunks'\n(l", "S'chunks'\n(d", "dict"),
         ("S'fqn'\nS'w'\n", "S'fqn'\nN", "'fqn'"),
         ("S'storage_data'\n", "S'storage_datb'\n", "'storage_data'"),
     ] {
         let bytes = with(&whole, old.as_bytes(), new.as_bytes());
-        let finding = read(&bytes);
-        if word.is_empty() {
-            assert!(finding.is_ok(), "{new}");
-            continue;
-        }
-        let finding = finding.unwrap_err();
-        assert!(
-            finding.message.to_lowercase().contains(&word.to_lowercase()) || word == "DICT",
-            "{finding:?}"
-        );
+        let finding = read(&bytes).unwrap_err();
+        assert!(finding.message.contains(word), "{finding:?}");
         assert_eq!(finding.verdict, Verdict::Corrupted, "{finding:?}");
     }
     refused(&one("a", i64::MAX, 1), Verdict::Corrupted, Code::IndexMalformed, "ends where no file can");
@@ -236,7 +229,7 @@ fn chunks_lie_within_their_tensor() {
 fn what_is_shared_too_often_is_refused() {
     let one: (&[i64], &[i64]) = (&[0], &[0]);
     let shared = tensor("float32", &[2], &vec![one; 1_000]);
-    let more: String = (0..20_000).map(|at| format!("S'{at}'\ng9\ns")).collect();
+    let more = (0..20_000).map(|at| format!("S'{at}'\ng9\ns")).collect::<Vec<_>>().concat();
     let values = format!("(dS'w'\n{shared}p9\ns{more}");
     let fields = [("state_dict_metadata", values.as_str()), ("storage_data", "(d")];
     let bytes = format!("{}.", object("metadata.Metadata", &fields));
@@ -245,7 +238,7 @@ fn what_is_shared_too_often_is_refused() {
 
 #[test]
 fn objects_have_few_fields() {
-    let fields: String = (0..100).map(|at| format!("S'{at}'\nNs")).collect();
+    let fields = (0..100).map(|at| format!("S'{at}'\nNs")).collect::<Vec<_>>().concat();
     let bytes = with(&one("a", 0, 1), b"S'fqn'\n", format!("{fields}S'fqn'\n").as_bytes());
     refused(&bytes, Verdict::Corrupted, Code::IndexMalformed, "too many");
 }
@@ -279,5 +272,5 @@ fn deep_and_endless_values_are_no_matter() {
     assert!(read(&metadata(&[], &[], &[("planner_data", &deep)])).is_ok());
     refused(b"(lp0\ng0\na.", Verdict::Corrupted, Code::IndexMalformed, "Metadata");
     let own = format!("{}p1\n(dS'storage_data'\ng1\nsb.", object("metadata.Metadata", &[]));
-    refused(own.as_bytes(), Verdict::Corrupted, Code::IndexMalformed, "is missing");
+    refused(own.as_bytes(), Verdict::Corrupted, Code::IndexMalformed, "no map");
 }

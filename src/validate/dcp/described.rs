@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::super::VerifyOptions;
-use super::super::contents::Contents;
+use super::super::blocks;
+use super::super::contents::{Checked, Contents};
 use super::super::file::flaw_finding;
-use super::super::size::unreadable;
+use super::super::size::{self, unreadable};
 use super::shards::{Held, Item, Shard};
 use super::unfinished;
 use crate::error::Error;
@@ -92,7 +93,7 @@ impl Described {
         let path = directory.join(name);
         let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         self.modified = self.modified.max(modified);
-        let bytes = read_file(&path).map_err(|finding| vec![finding.at_file(name)])?;
+        let bytes = read_file(&path, options).map_err(|finding| vec![finding.at_file(name)])?;
         self.bytes += bytes.len() as u64;
         let metadata =
             read_metadata(&bytes, &options.read_options()).map_err(|finding| vec![finding.at_file(name)])?;
@@ -217,16 +218,24 @@ pub(in super::super) fn inspect(
     Ok((FormatKind::TorchDistributed, described.bytes + shards, described.contents()))
 }
 
-/// Reads a metadata file whole.
-fn read_file(path: &Path) -> Result<Vec<u8>, Finding> {
-    let source = FileSource::open(path).map_err(|error| unreadable(Level::Size, &error))?;
-    if source.len() == 0 {
-        let message = "the metadata is empty: it was created, and nothing was written or kept";
-        return Err(Finding::corrupted(Code::Empty, Level::Size, message));
+/// Reads a metadata file whole, held against its seal where it has one.
+fn read_file(path: &Path, options: &VerifyOptions) -> Result<Vec<u8>, Finding> {
+    let options = VerifyOptions { require_marker: false, ..options.clone() };
+    let size::Sized { findings, beside, .. } = size::check(path, &options);
+    if let Some(finding) = findings.into_iter().find(Finding::is_failure) {
+        return Err(finding);
     }
+    let source = FileSource::open(path).map_err(|error| unreadable(Level::Size, &error))?;
     if source.len() > MAX_METADATA_BYTES {
         let message = format!("the metadata has {} bytes; the limit is {MAX_METADATA_BYTES}", source.len());
         return Err(Finding::incompatible(Code::TooComplex, Level::Size, message));
+    }
+    if let Some(seal) = beside.seal {
+        let mut sealed = Checked::new(FormatKind::TorchDistributed, None);
+        blocks::check_seal(&source, &seal, &options, &mut sealed);
+        if let Some(finding) = sealed.findings.into_iter().next() {
+            return Err(Finding { level: Level::Size, ..finding });
+        }
     }
     read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Size))
 }
@@ -324,6 +333,6 @@ impl<'a> Joined<'a> {
 impl<'a> Item<'a> {
     /// An item that nothing is known of but its place.
     fn new(place: &'a Place) -> Self {
-        Self { range: place.range.clone(), transforms: &place.transforms, holds: Vec::new() }
+        Self { range: place.range.clone(), place, holds: Vec::new() }
     }
 }

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use super::super::VerifyOptions;
 use super::super::contents::Checked;
-use super::super::file;
+use super::super::file::{self, flaw_finding};
+use super::super::managed::{differs, digest_of};
 use super::super::size::unreadable;
 use super::super::watched::Watched;
 use super::shards::{Held, Item, Shard};
 use super::spread::spread;
+use crate::digest::Digest;
 use crate::io::{FileSource, ScanSource, Section};
 use crate::record::{Code, Finding, FormatKind, Integrity, Level, first_few, quoted};
 
@@ -19,6 +21,9 @@ const ITEM_NAME: &str = "item.pt";
 pub(super) fn check(directory: &Path, shards: &[Shard<'_>], options: &VerifyOptions) -> Vec<Checked> {
     let size = |shard: &Shard<'_>| shard.items.iter().map(|item| item.range.end - item.range.start).sum();
     let sizes: Vec<u64> = shards.iter().map(size).collect();
+    // Keys are asked of the whole.
+    let level = options.level.min(Level::Load);
+    let options = VerifyOptions { requirements: Vec::new(), ..options.clone().with_level(level) };
     spread(&sizes, options.threads, |at, threads| {
         let options = options.clone().with_threads(threads);
         match shards.get(at) {
@@ -66,13 +71,35 @@ fn gravest_first(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-/// Checks one item as a file of its own, and whether it is what the metadata says.
+/// Checks one item, and says where its findings lie.
 fn check_item(source: &dyn ScanSource, item: &Item<'_>, options: &VerifyOptions) -> Checked {
-    if let Some(first) = item.transforms.first() {
-        return not_opened(item, first);
+    let mut part = if let Some(first) = item.place.transforms.first() {
+        not_opened(item, first)
+    } else {
+        match Section::new(source, item.range.clone()) {
+            Ok(section) => check_section(&section, item, options),
+            Err(error) => {
+                let mut part = Checked::new(FormatKind::Unknown, Some(Level::Container));
+                part.findings.push(flaw_finding(error.into(), Level::Container));
+                part
+            }
+        }
+    };
+    for finding in &mut part.findings {
+        place(finding, item);
     }
-    let section = Section::new(source, &item.range);
-    let mut part = file::check_source(Path::new(ITEM_NAME), &section, options);
+    part
+}
+
+/// Checks an item's bytes as a file of their own, and whether they are what the metadata says.
+fn check_section(section: &dyn ScanSource, item: &Item<'_>, options: &VerifyOptions) -> Checked {
+    if let Some(digest) = item.place.digest.as_deref().and_then(digest_of) {
+        return check_digest(section, digest, options);
+    }
+    let mut part = file::check_source(Path::new(ITEM_NAME), section, options);
+    if !part.failed() {
+        part.findings.extend(other_proof(item, &part));
+    }
     if options.level >= Level::Load && !part.failed() {
         let found = item.holds.iter().find_map(|held| disagreement(held, &part));
         part.findings.extend(found);
@@ -80,10 +107,42 @@ fn check_item(source: &dyn ScanSource, item: &Item<'_>, options: &VerifyOptions)
     // PyTorch reads them with its unrestricted reader.
     let is_value = item.holds.iter().all(|held| matches!(held, Held::Value(_)));
     part.findings.retain(|finding| !(is_value && finding.code == Code::TorchRefuses));
-    for finding in &mut part.findings {
-        place(finding, item);
+    part
+}
+
+/// Checks bytes of which nothing is known but their digest: ckpt keeps what another program had made of a value.
+fn check_digest(section: &dyn ScanSource, digest: Digest, options: &VerifyOptions) -> Checked {
+    let mut part = Checked::new(FormatKind::Unknown, Some(options.level));
+    part.bytes = section.len();
+    if options.level < Level::Load {
+        return part;
+    }
+    match differs(section, digest, options) {
+        Ok(false) => part.integrity = Integrity::Full,
+        Ok(true) => {
+            let message = "the bytes aren't those that the metadata was made of";
+            part.findings.push(Finding::corrupted(Code::ChecksumMismatch, Level::Load, message));
+        }
+        Err(finding) => part.findings.push(*finding),
     }
     part
+}
+
+/// Holds the proof that an item carries to the one that the metadata names.
+fn other_proof(item: &Item<'_>, part: &Checked) -> Option<Finding> {
+    let named = item.place.proof.as_deref()?;
+    match part.proof_id.as_deref() {
+        Some(own) if own == named => None,
+        Some(_) => {
+            let message = "the item carries another proof than the metadata names: it is of another save";
+            Some(Finding::incompatible(Code::IndexDisagrees, Level::Container, message))
+        }
+        None => {
+            let message =
+                "the item carries no proof, and the metadata names one: another program wrote it anew";
+            Some(Finding::corrupted(Code::ProofDamaged, Level::Container, message))
+        }
+    }
 }
 
 /// The note for bytes that only PyTorch's extensions can read.

@@ -67,6 +67,26 @@ fn begins_like_metadata(path: &Path) -> bool {
     read_vec(&source, 0..source.len().min(HEAD_BYTES)).is_ok_and(|head| looks_like_metadata(&head))
 }
 
+/// Checks a file that was named by itself, where it is a part of a distributed checkpoint. The metadata stands for the
+/// whole, as an index does; a shard alone can't be told from a damaged archive.
+pub(super) fn check_part(path: &Path, options: &VerifyOptions) -> Option<Checked> {
+    let role = Role::of(path.file_name()?.to_str()?);
+    if !matches!(role, Role::Metadata(_) | Role::Shard) {
+        return None;
+    }
+    let parent = path.parent()?;
+    let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let names = names_of(directory)?;
+    if role != Role::Shard {
+        return Some(check(directory, &names, options));
+    }
+    let mut checked = Checked::new(FormatKind::TorchDistributed, Some(Level::Size));
+    checked.bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let message = "a part of a torch.distributed checkpoint, which is checked as a whole: name its directory";
+    checked.findings.push(Finding::incompatible(Code::ForeignFormat, Level::Size, message));
+    Some(checked)
+}
+
 /// Checks a directory in which `names` are the files.
 pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::TorchDistributed, Some(Level::Size));
@@ -78,7 +98,11 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
             checked.findings.extend(first_few(unlisted, note_unlisted, "files aren't in the metadata"));
             checked.contents = Some(described.contents());
         }
-        Err(findings) => checked.findings.extend(findings),
+        Err(findings) => {
+            let size = |name: &String| std::fs::metadata(directory.join(name)).map_or(0, |file| file.len());
+            checked.bytes = names.iter().filter(|name| Role::of(name) != Role::Other).map(size).sum();
+            checked.findings.extend(findings);
+        }
     }
     checked
 }
@@ -127,6 +151,6 @@ fn unfinished(names: &[String]) -> Finding {
 
 /// The note for a shard, or metadata, that the checkpoint isn't made of.
 fn note_unlisted(name: &String) -> Finding {
-    let message = format!("{} isn't in the metadata: another save left it", quoted(name));
+    let message = format!("{} isn't in the metadata: nothing of the checkpoint lies in it", quoted(name));
     Finding::note(Code::Unlisted, Level::Size, message).at_file(name)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::super::size::unreadable;
-use crate::format::dcp::{Chunk, Tensor, Value};
+use crate::format::dcp::{Chunk, Place, Tensor, Value};
 use crate::record::{Code, Finding, Level, first_few, quoted};
 
 /// A file with the items that lie in it.
@@ -23,8 +23,8 @@ pub(super) struct Shard<'a> {
 pub(super) struct Item<'a> {
     /// Where they lie in the file.
     pub(super) range: Range<u64>,
-    /// What they went through before they were written.
-    pub(super) transforms: &'a [String],
+    /// What the metadata says of them.
+    pub(super) place: &'a Place,
     /// What they are: several chunks or values where these share their bytes.
     pub(super) holds: Vec<Held<'a>>,
 }
@@ -55,6 +55,7 @@ pub(super) fn check<'a>(
     shards: Vec<Shard<'a>>,
     described: Option<SystemTime>,
 ) -> (Found, Vec<Shard<'a>>) {
+    let total = shards.len();
     let (mut found, mut sound) = (Found::default(), Vec::new());
     let (mut missing, mut bad, mut younger) = (Vec::new(), Vec::new(), 0_u64);
     for shard in shards {
@@ -75,7 +76,7 @@ pub(super) fn check<'a>(
     }
     found.findings.extend(first_few(missing, missing_shard, "shards are missing"));
     found.findings.extend(first_few(bad, |finding| finding, "shards are damaged"));
-    found.findings.extend((younger > 0).then(|| metadata_older(younger)));
+    found.findings.extend((younger > 0).then(|| metadata_older(younger, total)));
     (found, sound)
 }
 
@@ -132,9 +133,9 @@ fn is_younger(metadata: &Metadata, described: Option<SystemTime>) -> bool {
 }
 
 /// The note for shards that were written after the metadata.
-fn metadata_older(count: u64) -> Finding {
+fn metadata_older(count: u64, total: usize) -> Finding {
     let message = format!(
-        "{count} of the shards were written after the metadata: they may be those of a later save that wasn't \
+        "{count} of {total} shards were written after the metadata: they may be those of a later save that wasn't \
          finished, unless the directory was copied without its times"
     );
     Finding::note(Code::MetadataOlder, Level::Size, message)

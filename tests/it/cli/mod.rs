@@ -3,6 +3,7 @@
 mod convert;
 mod copy;
 mod diff;
+mod distributed;
 mod judged;
 mod pages;
 mod runs;

@@ -17,8 +17,8 @@ UNKNOWN = "unknown"
 def get_checkpoint_info(path: PathLike) -> dict[str, Any]:
     """Reads what a checkpoint says of itself. Nothing is executed, and no tensor is read.
 
-    That takes milliseconds on many gigabytes of tensors. What isn't in tensors, such as lists of numbers, is part of the
-    structure, which is read. Never raises: what can't be had stays as it is for a file that isn't there.
+    That takes milliseconds on many gigabytes of tensors. What isn't in tensors, such as lists of numbers, is part of
+    the structure, which is read. Never raises: what can't be had stays as it is for a file that isn't there.
 
     Returns:
         A dict of ``version`` (``"0.x"`` where it has none, ``"unknown"`` where that can't be read), ``status``
