@@ -4,6 +4,7 @@
 //! a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
 //! The interpreter is released around everything that reads, writes or hashes.
 
+mod dcp;
 mod errors;
 mod load;
 mod memory;
@@ -18,6 +19,11 @@ use pyo3::prelude::*;
 /// The native half of `ckpt`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::dcp::{
+        Staging, load_item, load_item_into, read_item, read_sealed, refuse_existing, save_series, stage,
+        verify_bytes, verify_item,
+    };
     #[pymodule_export]
     use super::errors::Unfit;
     #[pymodule_export]
