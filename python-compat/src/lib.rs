@@ -4,8 +4,9 @@
 //! what lies on an accelerator). The rest is a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
 //! The interpreter is released around everything that reads, writes or hashes.
 
-mod device;
 mod compat;
+mod dcp;
+mod device;
 mod errors;
 mod interrupt;
 mod load;
@@ -27,6 +28,11 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::compat::{check_version, describe, is_zip, log_failure, logged_failures, mark_done};
+    #[pymodule_export]
+    use super::dcp::{
+        Staging, load_item, load_item_into, read_item, read_sealed, refuse_existing, save_series, stage,
+        verify_bytes, verify_item,
+    };
     #[pymodule_export]
     use super::errors::Unfit;
     #[pymodule_export]

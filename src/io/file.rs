@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::buffer::with_copy_buffer;
 use super::scan::{ReadSpan as _, scan, scan_digests};
+use super::section::{Shifted, check_section};
 use super::system::{self, FileReader};
 use super::{ReadAt, ScanOptions, ScanSource};
 use crate::digest::{Algorithm, Crc32, Digest};
@@ -19,6 +20,8 @@ use crate::digest::{Algorithm, Crc32, Digest};
 pub struct FileSource {
     reader: FileReader,
     stamp: Stamp,
+    /// The part of the file that is seen: all of it, unless somebody said otherwise.
+    seen: Range<u64>,
 }
 
 impl FileSource {
@@ -51,7 +54,24 @@ impl FileSource {
         let file = system::open(path)?;
         let metadata = file.metadata()?;
         check_regular(metadata.file_type())?;
-        Ok(Self { reader: reader(file), stamp: Stamp::of(&metadata) })
+        let stamp = Stamp::of(&metadata);
+        Ok(Self { reader: reader(file), seen: 0..stamp.len, stamp })
+    }
+
+    /// Returns a part of the file as if it were a file of its own: one of several checkpoints that lie in it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if the part ends past the end.
+    pub fn section(self, part: Range<u64>) -> io::Result<Self> {
+        check_section(&part, self.len())?;
+        let seen = self.seen.start + part.start..self.seen.start + part.end;
+        Ok(Self { seen, ..self })
+    }
+
+    /// Returns where in the file the part that is seen begins.
+    pub(super) fn base(&self) -> u64 {
+        self.seen.start
     }
 
     /// Returns whether the file may have changed since it was opened.
@@ -70,7 +90,7 @@ impl FileSource {
     ///
     /// As [`ReadAt::read_exact_at`].
     pub fn read_bulk_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.stamp.len);
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut rest = buffer;
         let mut take = |_: u64, bytes: &[u8]| {
@@ -79,7 +99,7 @@ impl FileSource {
             part.copy_from_slice(bytes);
             rest = behind;
         };
-        with_copy_buffer(|copy| self.reader.read_span(offset..end, copy, &mut take))
+        with_copy_buffer(|copy| self.reader().read_span(offset..end, copy, &mut take))
     }
 
     /// Returns the open file.
@@ -88,19 +108,21 @@ impl FileSource {
     }
 
     /// Returns what reads it.
-    pub(super) fn reader(&self) -> &FileReader {
-        &self.reader
+    pub(super) fn reader(&self) -> Shifted<'_, FileReader> {
+        Shifted { reader: &self.reader, base: self.base() }
     }
 }
 
 impl ReadAt for FileSource {
     fn len(&self) -> u64 {
-        self.stamp.len
+        self.seen.end - self.seen.start
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match offset.checked_add(buffer.len() as u64) {
-            Some(end) if end <= self.stamp.len => system::read_exact_at(self.file(), buffer, offset),
+            Some(end) if end <= self.len() => {
+                system::read_exact_at(self.file(), buffer, self.base() + offset)
+            }
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -108,7 +130,7 @@ impl ReadAt for FileSource {
 
 impl ScanSource for FileSource {
     fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
-        scan(&self.reader, self.stamp.len, ranges, options)
+        scan(&self.reader(), self.len(), ranges, options)
     }
 
     fn digests(
@@ -117,7 +139,7 @@ impl ScanSource for FileSource {
         algorithm: Algorithm,
         options: &ScanOptions<'_>,
     ) -> io::Result<Vec<Digest>> {
-        scan_digests(&self.reader, self.stamp.len, blocks, algorithm, options)
+        scan_digests(&self.reader(), self.len(), blocks, algorithm, options)
     }
 }
 
@@ -213,6 +235,31 @@ mod tests {
             assert!(source.read_bulk_at(&mut [0], 9_000_001).is_err());
             assert!(source.read_bulk_at(&mut [0], u64::MAX).is_err());
         }
+    }
+
+    #[test]
+    fn a_section_is_read_like_a_file() {
+        let content: Vec<u8> = (0..9_000_001_u32).map(|at| at.to_le_bytes()[at as usize % 3]).collect();
+        let (_directory, path) = temporary(&content);
+        let open = || FileSource::open(&path).unwrap();
+        assert!(open().section(5..9_000_002).is_err());
+        let section = open().section(4_097..8_900_000).unwrap().section(3..8_800_003).unwrap();
+        let (part, options) = (&content[4_100..8_804_100], ScanOptions::default().with_threads(3));
+        assert_eq!(section.len(), 8_800_000);
+        assert_eq!(section.checksum(&[7..8_800_000], &options).unwrap(), [Crc32::of(&part[7..])]);
+        let digest = section.digests(&[7..99], Algorithm::Blake3, &options).unwrap();
+        assert_eq!(digest, [Algorithm::Blake3.digest(&part[7..99])]);
+        let mut bulk = vec![0; 5_000_000];
+        section.read_bulk_at(&mut bulk, 3_000_000).unwrap();
+        assert!(bulk == part[3_000_000..8_000_000]);
+        let arena = section.read_arena(&[10..6_000_000], &options, &|_, _| {}).unwrap();
+        assert!(arena.get(&(10..6_000_000)).unwrap() == &part[10..6_000_000]);
+        let target = crate::io::FillTarget { offset: 1_000_000, bytes: &mut bulk };
+        section.read_into(vec![target], &options, &|_, _| {}).unwrap();
+        assert!(bulk == part[1_000_000..6_000_000]);
+        let mapping = crate::io::Mapping::new(&section).unwrap();
+        assert!(mapping.get(&(0..8_800_000)).unwrap() == part);
+        assert!(mapping.get(&(0..8_800_001)).is_none());
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub(super) struct Window<'a> {
 }
 
 impl Window<'_> {
+    /// Returns the same memory for a part that begins `by` bytes further in the file.
+    pub(super) fn shifted(&mut self, by: u64) -> Window<'_> {
+        Window { start: self.start + by, bytes: self.bytes }
+    }
+
     /// Returns the memory for a range.
     pub(super) fn part(&mut self, range: Range<u64>) -> io::Result<&mut [u8]> {
         let place = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok();
@@ -157,7 +162,7 @@ impl FileSource {
                 work.push(Work::Fill(Window { start, bytes }, own));
             }
         }
-        run(self.reader(), work, options, feed)?;
+        run(&self.reader(), work, options, feed)?;
         Ok(arena)
     }
 
@@ -192,7 +197,7 @@ impl FileSource {
                 Err(own) => Work::Scatter(span, own),
             });
         }
-        run(self.reader(), work, options, feed)
+        run(&self.reader(), work, options, feed)
     }
 }
 

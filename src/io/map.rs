@@ -63,7 +63,7 @@ fn map(source: &FileSource, len: usize) -> io::Result<Mmap> {
     // SAFETY: the mapping is private and read-only, and its bytes are handed out as plain `u8`, of which
     // every value is valid. That nobody changes or cuts the file in place is the caller's to know, as the
     // module says: `Access::Auto` maps on local file systems only, and `Access::Eager` never does.
-    unsafe { MmapOptions::new().len(len).map_copy_read_only(source.file()) }
+    unsafe { MmapOptions::new().offset(source.base()).len(len).map_copy_read_only(source.file()) }
 }
 
 #[cfg(test)]

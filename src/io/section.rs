@@ -1,11 +1,25 @@
+//! A part of a source, seen as a source of its own: one checkpoint among several that lie in a file one behind the
+//! other.
+
 use std::io;
 use std::ops::Range;
 
+use super::fill::{FillSpan, Window};
+use super::scan::{ReadSpan, check_bounds};
 use super::{ReadAt, ScanOptions, ScanSource};
 use crate::digest::{Algorithm, Crc32, Digest};
 
-/// A part of a source, as a source of its own: offsets count from its start, and nothing beyond its end can be
-/// read. A file that is several archives one behind another is read through one for each.
+/// A range of a source.
+///
+/// ```
+/// use ckpt::io::{ReadAt, Section};
+///
+/// let section = Section::new(&b"a checkpoint"[..], 2..7)?;
+/// let mut bytes = [0; 5];
+/// section.read_exact_at(&mut bytes, 0)?;
+/// assert_eq!((&bytes, section.len()), (b"check", 5));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Section<'s, S: ?Sized> {
     source: &'s S,
@@ -17,23 +31,17 @@ impl<'s, S: ReadAt + ?Sized> Section<'s, S> {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::UnexpectedEof`] if it isn't wholly there.
+    /// [`io::ErrorKind::UnexpectedEof`] if it ends past the source's end, or before its own beginning.
     pub fn new(source: &'s S, range: Range<u64>) -> io::Result<Self> {
-        if range.start > range.end || range.end > source.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        check_section(&range, source.len())?;
         Ok(Self { source, range })
     }
 
-    /// Returns where ranges of the section lie in the source.
-    fn places(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Range<u64>>> {
+    /// Returns ranges of the section as ranges of the source.
+    fn shifted(&self, ranges: &[Range<u64>]) -> io::Result<Vec<Range<u64>>> {
+        check_bounds(ranges, self.len())?;
         let start = self.range.start;
-        let place = |range: &Range<u64>| {
-            let is_inside = range.start.max(range.end) <= self.len();
-            is_inside.then(|| start + range.start..start + range.end)
-        };
-        let places: Option<Vec<_>> = ranges.iter().map(place).collect();
-        places.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        Ok(ranges.iter().map(|range| range.start + start..range.end + start).collect())
     }
 }
 
@@ -52,7 +60,7 @@ impl<S: ReadAt + ?Sized> ReadAt for Section<'_, S> {
 
 impl<S: ScanSource + ?Sized> ScanSource for Section<'_, S> {
     fn checksum(&self, ranges: &[Range<u64>], options: &ScanOptions<'_>) -> io::Result<Vec<Crc32>> {
-        self.source.checksum(&self.places(ranges)?, options)
+        self.source.checksum(&self.shifted(ranges)?, options)
     }
 
     fn digests(
@@ -61,7 +69,54 @@ impl<S: ScanSource + ?Sized> ScanSource for Section<'_, S> {
         algorithm: Algorithm,
         options: &ScanOptions<'_>,
     ) -> io::Result<Vec<Digest>> {
-        self.source.digests(&self.places(blocks)?, algorithm, options)
+        self.source.digests(&self.shifted(blocks)?, algorithm, options)
+    }
+}
+
+/// Returns an error unless a range lies within a source of `len` bytes.
+pub(super) fn check_section(range: &Range<u64>, len: u64) -> io::Result<()> {
+    if range.start > range.end {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    check_bounds(std::slice::from_ref(range), len)
+}
+
+/// What reads a file, from a place of it on.
+#[derive(Debug)]
+pub(super) struct Shifted<'r, R> {
+    pub(super) reader: &'r R,
+    /// The place of the file that counts as 0.
+    pub(super) base: u64,
+}
+
+impl<R> Shifted<'_, R> {
+    fn shifted(&self, span: &Range<u64>) -> Range<u64> {
+        span.start + self.base..span.end + self.base
+    }
+}
+
+impl<R: ReadSpan> ReadSpan for Shifted<'_, R> {
+    fn read_span(
+        &self,
+        span: Range<u64>,
+        buffer: &mut [u8],
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let base = self.base;
+        self.reader.read_span(self.shifted(&span), buffer, &mut |at, bytes| feed(at - base, bytes))
+    }
+}
+
+impl<R: FillSpan> FillSpan for Shifted<'_, R> {
+    fn fill_span(
+        &self,
+        span: Range<u64>,
+        window: &mut Window<'_>,
+        feed: &mut dyn FnMut(u64, &[u8]),
+    ) -> io::Result<()> {
+        let base = self.base;
+        let mut window = window.shifted(base);
+        self.reader.fill_span(self.shifted(&span), &mut window, &mut |at, bytes| feed(at - base, bytes))
     }
 }
 

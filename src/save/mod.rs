@@ -4,6 +4,7 @@
 //! its name only after it was read back and verified, so that there is never half a checkpoint.
 //! [`load()`] brings it back, verified while it is read. [`copy()`] makes a copy in the same way, [`seal()`]
 //! notes the digests of a file that carries no proof, and [`Scrub`] reads again what was verified longest ago.
+//! [`save_series()`] puts several checkpoints into one file.
 //! [`convert()`] brings a file into another format, [`diff()`] says how two differ, and [`salvage()`] saves what is
 //! intact of a damaged one.
 
@@ -19,6 +20,7 @@ mod salvage;
 mod saved;
 pub mod scrub;
 mod seal;
+mod series;
 mod stamp;
 mod store;
 #[cfg(test)]
@@ -33,4 +35,5 @@ pub use salvage::{SalvageOptions, salvage};
 pub use saved::Saved;
 pub use scrub::{Scrub, ScrubOptions};
 pub use seal::{SealOptions, seal};
+pub use series::{SavedItem, SavedSeries, SeriesItem, save_series, save_series_on};
 pub use store::{save, save_on, save_pickled, save_pickled_on};

@@ -7,8 +7,9 @@ use super::{Format, SaveOptions, Saved};
 use crate::Error;
 use crate::format::torch::Pickled;
 use crate::format::{EncodeOptions, Encoding, Head, safetensors, torch};
+use crate::io::ScanSource;
 use crate::io::commit::{Disk, DiskFile, Durability, Existing, LocalDisk, Temporary, clean_beside};
-use crate::io::write::{Piece, WriteError, WriteOptions, write_head, write_pieces};
+use crate::io::write::{Piece, PieceDigest, WriteError, WriteOptions, write_head, write_pieces};
 use crate::record::{Code, Finding, Level, Proof, Verdict};
 use crate::tensor::State;
 use crate::validate::{VerifyOptions, proof_of, verify_source};
@@ -140,7 +141,7 @@ fn encode<'s>(
     })
 }
 
-fn encode_options(options: &SaveOptions) -> EncodeOptions {
+pub(super) fn encode_options(options: &SaveOptions) -> EncodeOptions {
     EncodeOptions {
         algorithm: options.algorithm,
         position: options.position.clone(),
@@ -165,7 +166,12 @@ fn store(
     let mut temporary = Temporary::create(disk, path)?;
     let destination = temporary.destination().to_owned();
     temporary.reserve(encoding.len())?;
-    let proof = write(&mut temporary, encoding, options)?;
+    let plan = Plan { pieces: encoding.pieces(), crc32: encoding.needs_crc32(), restarts: &[], len: encoding.len() };
+    let finish = |digests: &[PieceDigest]| {
+        let Head { parts, proof } = encoding.finish(digests);
+        (parts, proof)
+    };
+    let proof = write(&mut temporary, &plan, options, finish)?;
     let mut writing = start.elapsed();
     let validating = if options.validate {
         validate(disk, &temporary, &proof, needs_trust, options)?
@@ -200,7 +206,7 @@ fn data_of(encoding: &dyn Encoding) -> Vec<Range<u64>> {
 }
 
 /// Refuses to replace a file before the work begins; the commit refuses it again, without a gap.
-fn refuse_existing(disk: &dyn Disk, path: &Path, existing: Existing) -> Result<(), Error> {
+pub(super) fn refuse_existing(disk: &dyn Disk, path: &Path, existing: Existing) -> Result<(), Error> {
     let is_there = || disk.resolve(path).and_then(|path| disk.stat(&path)).is_ok_and(|stat| stat.is_some());
     if existing == Existing::Keep && is_there() {
         return Err(Error::usage("it exists, and is not to be replaced").at(path));
@@ -208,12 +214,29 @@ fn refuse_existing(disk: &dyn Disk, path: &Path, existing: Existing) -> Result<(
     Ok(())
 }
 
-/// Writes the data, then the head, which holds the data's digests; and waits for the device where asked for.
-fn write(
+/// What is to be written, but for the head.
+pub(super) struct Plan<'a> {
+    /// The data, and what of the head doesn't depend on its digests.
+    pub(super) pieces: Vec<Piece<'a>>,
+    /// Whether the CRC-32 of each piece is wanted.
+    pub(super) crc32: bool,
+    /// Where the windows of the file begin anew.
+    pub(super) restarts: &'a [u64],
+    /// The length of the file.
+    pub(super) len: u64,
+}
+
+/// Runs of bytes with their places.
+pub(super) type Runs = Vec<(u64, Vec<u8>)>;
+
+/// Writes the data, then the head that `finish` makes of the data's digests; and waits for the device where asked
+/// for. Returns what `finish` says beside the head.
+pub(super) fn write<T>(
     temporary: &mut Temporary<'_>,
-    encoding: &dyn Encoding,
+    plan: &Plan<'_>,
     options: &SaveOptions,
-) -> Result<Proof, Error> {
+    finish: impl FnOnce(&[PieceDigest]) -> (Runs, T),
+) -> Result<T, Error> {
     let progress = |bytes| {
         if let Some(progress) = &options.progress {
             progress(bytes);
@@ -222,42 +245,40 @@ fn write(
     let write_options = WriteOptions {
         threads: options.threads,
         algorithm: options.algorithm,
-        crc32: encoding.needs_crc32(),
+        crc32: plan.crc32,
         progress: Some(&progress),
+        restarts: plan.restarts,
     };
-    let written = write_all(temporary.file(), encoding, &write_options);
-    let proof = written.map_err(|error| match error {
+    let written = write_all(temporary.file(), plan, &write_options, finish);
+    let said = written.map_err(|error| match error {
         WriteError::Disk(error) => temporary.failed_to_write(error),
         WriteError::Source(error) => error,
     })?;
     if options.durability == Durability::Full {
         temporary.sync()?;
     }
-    Ok(proof)
+    Ok(said)
 }
 
-/// Writes an encoding as a whole.
-fn write_all(
+/// Writes a file as a whole.
+fn write_all<T>(
     file: &dyn DiskFile,
-    encoding: &dyn Encoding,
+    plan: &Plan<'_>,
     options: &WriteOptions<'_>,
-) -> Result<Proof, WriteError> {
-    let pieces = encoding.pieces();
-    let digests = write_pieces(file, &pieces, options)?;
-    let Head { parts, proof } = encoding.finish(&digests);
-    let head: Vec<Piece<'_>> = parts
-        .iter()
-        .map(|(offset, bytes)| Piece { offset: *offset, source: bytes, is_data: false })
-        .collect();
-    write_head(file, &pieces, &head)?;
-    file.set_len(encoding.len())?;
-    Ok(proof)
+    finish: impl FnOnce(&[PieceDigest]) -> (Runs, T),
+) -> Result<T, WriteError> {
+    let digests = write_pieces(file, &plan.pieces, options)?;
+    let (head, said) = finish(&digests);
+    let head: Vec<Piece<'_>> =
+        head.iter().map(|(offset, bytes)| Piece { offset: *offset, source: bytes, is_data: false }).collect();
+    write_head(file, &plan.pieces, &head)?;
+    file.set_len(plan.len)?;
+    Ok(said)
 }
 
 /// Reads the temporary file back and verifies it; returns how long that took.
 ///
-/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there. Of a
-/// file that needs trust only damage counts: that no safe reader takes it is known.
+/// That it proves itself isn't enough: a device that lost the writes may still hold another checkpoint there.
 fn validate(
     disk: &dyn Disk,
     temporary: &Temporary<'_>,
@@ -271,21 +292,36 @@ fn validate(
         disk.open(temporary.path()).map_err(|error| Error::io(path, "read back what was written", error))?;
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
-    let report = verify_source(path, &*source, &verify);
+    match unlike(path, &*source, proof, needs_trust, &verify) {
+        None => Ok(start.elapsed()),
+        Some(finding) => Err(Error::found(path, not_as_it_was(finding))),
+    }
+}
+
+/// Verifies what was read back, and returns why it isn't what was written.
+///
+/// Of what needs trust only damage counts: that no safe reader takes it is known.
+pub(super) fn unlike(
+    path: &Path,
+    source: &dyn ScanSource,
+    proof: &Proof,
+    needs_trust: bool,
+    verify: &VerifyOptions,
+) -> Option<Finding> {
+    let report = verify_source(path, source, verify);
     let is_known = |finding: &Finding| {
         needs_trust && finding.verdict == Verdict::Incompatible && finding.level == Level::Load
     };
     let failures = report.findings.iter().filter(|finding| finding.is_failure() && !is_known(finding));
-    let finding = failures.max_by_key(|finding| finding.verdict).cloned().or_else(|| {
-        let is_ours = proof_of(&*source).is_some_and(|proven| proven.proof.root == proof.root);
+    failures.max_by_key(|finding| finding.verdict).cloned().or_else(|| {
+        let is_ours = proof_of(source).is_some_and(|proven| proven.proof.root == proof.root);
         let other = || Finding::corrupted(Code::ProofDamaged, Level::Container, "it has another proof");
         (!is_ours).then(other)
-    });
-    match finding {
-        None => Ok(start.elapsed()),
-        Some(mut finding) => {
-            finding.message = format!("what was written can't be read back as it was: {}", finding.message);
-            Err(Error::found(path, finding))
-        }
-    }
+    })
+}
+
+/// Says of what was found that it was found in what was just written.
+pub(super) fn not_as_it_was(mut finding: Finding) -> Finding {
+    finding.message = format!("what was written can't be read back as it was: {}", finding.message);
+    finding
 }

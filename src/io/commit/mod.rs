@@ -7,7 +7,7 @@
 //! What a killed process leaves behind has a free lock: [`clean()`] removes it.
 //!
 //! A directory comes to its name in the same way ([`StagedDirectory`]), but that one lock stands for all that
-//! are staged at one place: [`clean_staged`] is for who holds it.
+//! are staged at one place: [`clean_staged`] is for who holds it. One that several processes fill has its own ([`SharedDirectory`]).
 
 mod clean;
 mod directories;
@@ -15,6 +15,7 @@ mod disk;
 mod failure;
 mod local;
 mod lock;
+mod shared;
 mod small;
 mod staged;
 mod temporary;
@@ -24,6 +25,7 @@ pub use directories::{create_directories, remove_directory, resolve_directory, s
 pub use disk::{Disk, DiskFile, DiskLock, Existing, Locked, Stat};
 pub use local::{LocalDisk, LocalFile};
 pub use lock::take_lock;
+pub use shared::{SharedDirectory, clean_shared};
 pub use small::{remove_durably, write_small};
 pub use staged::StagedDirectory;
 pub use temporary::{Durability, Temporary};

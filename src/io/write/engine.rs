@@ -31,6 +31,7 @@ pub fn write_pieces(
     options: &WriteOptions<'_>,
 ) -> Result<Vec<PieceDigest>, WriteError> {
     let layout = Layout::new(pieces.iter().copied())?;
+    let layout = layout.with_restarts(options.restarts, Granule::of(file))?;
     let threads = worthwhile_threads(layout.bytes(), options.threads);
     let work = Work { file, layout: &layout, queue: Queue(Mutex::new(layout.windows())), options };
     let parts =

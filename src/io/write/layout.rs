@@ -25,7 +25,11 @@ pub(super) struct Placed<'a> {
 
 /// Pieces in the order of the file. A source is asked for its length once, here.
 #[derive(Debug)]
-pub(super) struct Layout<'a>(Vec<Placed<'a>>);
+pub(super) struct Layout<'a> {
+    placed: Vec<Placed<'a>>,
+    /// Where windows begin anew; see [`WriteOptions::restarts`](super::WriteOptions::restarts).
+    restarts: &'a [u64],
+}
 
 impl<'a> Layout<'a> {
     /// Takes sorted pieces; those without bytes are left out.
@@ -42,24 +46,30 @@ impl<'a> Layout<'a> {
             end = next.ok_or_else(|| misplaced(&piece, end))?;
             placed.push(Placed { span: start..end, index, piece });
         }
-        Ok(Self(placed))
+        Ok(Self { placed, restarts: &[] })
+    }
+
+    /// Has the windows begin anew at places: sorted ones, each a multiple of what the file is written in.
+    pub(super) fn with_restarts(self, restarts: &'a [u64], granule: Granule) -> io::Result<Self> {
+        let is_fit = restarts.is_sorted() && restarts.iter().all(|at| at.is_multiple_of(granule.bytes));
+        if is_fit { Ok(Self { restarts, ..self }) } else { Err(unfit_restarts(granule)) }
     }
 
     /// Returns the pieces that have bytes in `span`.
     pub(super) fn overlapping(&self, span: &Range<u64>) -> &[Placed<'a>] {
-        let first = self.0.partition_point(|placed| placed.span.end <= span.start);
-        let (_, rest) = self.0.split_at(first);
+        let first = self.placed.partition_point(|placed| placed.span.end <= span.start);
+        let (_, rest) = self.placed.split_at(first);
         rest.split_at(rest.partition_point(|placed| placed.span.start < span.end)).0
     }
 
     /// Returns how many bytes the pieces have.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.iter().map(|placed| placed.span.end - placed.span.start).sum()
+        self.placed.iter().map(|placed| placed.span.end - placed.span.start).sum()
     }
 
     /// Returns the windows that hold bytes of pieces, in order.
     pub(super) fn windows(&self) -> Windows<'_, 'a> {
-        Windows { rest: &self.0, from: 0 }
+        Windows { rest: &self.placed, from: 0, restarts: self.restarts }
     }
 
     /// Returns what to write of a window: runs with bounds at multiples of `granule`, which hold all bytes
@@ -94,12 +104,18 @@ fn misplaced(piece: &Piece<'_>, end: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
+fn unfit_restarts(granule: Granule) -> io::Error {
+    let text = format!("windows can begin anew at multiples of {} bytes only, in order", granule.bytes);
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
 /// The windows of a layout that aren't empty.
 #[derive(Clone, Debug)]
 pub(super) struct Windows<'l, 'a> {
     /// The pieces that don't end before `from`.
     rest: &'l [Placed<'a>],
     from: u64,
+    restarts: &'l [u64],
 }
 
 impl Windows<'_, '_> {
@@ -107,14 +123,22 @@ impl Windows<'_, '_> {
     pub(super) fn stop(&mut self) {
         self.rest = &[];
     }
+
+    /// Returns the window that a place lies in.
+    fn around(&self, at: u64) -> Range<u64> {
+        let (before, after) = self.restarts.split_at(self.restarts.partition_point(|start| *start <= at));
+        let origin = before.last().copied().unwrap_or(0);
+        let start = at - (at - origin) % BLOCK_BYTES;
+        let end = start + BLOCK_BYTES;
+        start..after.first().map_or(end, |next| end.min(*next))
+    }
 }
 
 impl Iterator for Windows<'_, '_> {
     type Item = Range<u64>;
 
     fn next(&mut self) -> Option<Range<u64>> {
-        let number = self.from.max(self.rest.first()?.span.start) / BLOCK_BYTES;
-        let window = number * BLOCK_BYTES..(number + 1) * BLOCK_BYTES;
+        let window = self.around(self.from.max(self.rest.first()?.span.start));
         self.rest = self.rest.split_at(self.rest.partition_point(|placed| placed.span.end <= window.end)).1;
         self.from = window.end;
         Some(window)
@@ -184,6 +208,25 @@ mod tests {
         windows.next();
         windows.stop();
         assert_eq!(windows.next(), None);
+    }
+
+    #[test]
+    fn windows_begin_anew_where_they_are_told_to() {
+        let pieces = pieces(&[(0, 100), (65_536, 6 << 20), (65_536 + (7 << 20), 10)]);
+        let restarts = [65_536, 65_536 + (7 << 20)];
+        let layout = layout(&pieces).unwrap().with_restarts(&restarts, Granule { bytes: 4096, gap: 0 }).unwrap();
+        let (second, third) = (65_536 + BLOCK_BYTES, restarts[1]);
+        let expected = [0..65_536, 65_536..second, second..third, third..third + BLOCK_BYTES];
+        assert_eq!(layout.windows().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn windows_begin_anew_only_where_a_write_can() {
+        for restarts in [&[4096, 100][..], &[8192, 4096], &[512]] {
+            let granule = Granule { bytes: 4096, gap: 0 };
+            let error = layout(&[]).unwrap().with_restarts(restarts, granule).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{restarts:?}");
+        }
     }
 
     #[test]

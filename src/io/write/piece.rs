@@ -45,11 +45,14 @@ pub struct WriteOptions<'a> {
     pub crc32: bool,
     /// Hears, from any of the threads, how many further bytes were written.
     pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+    /// Where the file's windows begin anew: a file of several encodings, one behind the other, has the windows of
+    /// each. Sorted, and multiples of the file's alignment. Default: none.
+    pub restarts: &'a [u64],
 }
 
 impl Default for WriteOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, algorithm: Algorithm::default(), crc32: false, progress: None }
+        Self { threads: 1, algorithm: Algorithm::default(), crc32: false, progress: None, restarts: &[] }
     }
 }
 
@@ -60,6 +63,7 @@ impl fmt::Debug for WriteOptions<'_> {
             .field("algorithm", &self.algorithm)
             .field("crc32", &self.crc32)
             .field("progress", &self.progress.is_some())
+            .field("restarts", &self.restarts)
             .finish()
     }
 }

@@ -19,11 +19,13 @@ mod structure;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::io::{FileSource, Mapping};
+use crate::io::{FileSource, Mapping, ReadAt as _};
+use crate::record::{Code, Finding, Level};
 use crate::tensor::{Data, Node, NodeId, State, StorageId, Tree};
 use eager::Reading;
 use select::Listing;
@@ -104,7 +106,7 @@ struct Opened {
 impl Opened {
     fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
         refuse_several(path)?;
-        let source = FileSource::open(path).map_err(|error| Error::io(path, "read it", error))?;
+        let source = open(path, options)?;
         let structure = Structure::read(path, &source, options)?;
         let listing = Listing::of(path, &structure.tree)?;
         listing.check(path, &structure.tree, options)?;
@@ -115,6 +117,18 @@ impl Opened {
     fn tensor(&self, id: NodeId) -> Option<&crate::tensor::Tensor> {
         if let Node::Tensor(tensor) = self.structure.tree.node(id) { Some(tensor) } else { None }
     }
+}
+
+/// Opens the file, or the part of it that is the checkpoint.
+fn open(path: &Path, options: &LoadOptions) -> Result<FileSource, Error> {
+    let source = FileSource::open(path).map_err(|error| Error::io(path, "read it", error))?;
+    let Some(section) = options.section.clone() else { return Ok(source) };
+    let bytes = source.len();
+    source.section(section.clone()).map_err(|_| {
+        let Range { start, end } = section;
+        let message = format!("the checkpoint lies at bytes {start}..{end}, and the file has {bytes}");
+        Error::found(path, Finding::corrupted(Code::Truncated, Level::Size, message))
+    })
 }
 
 /// Refuses a checkpoint of several files: which states they make is for who knows them to say.

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::torch::ReadOptions;
@@ -39,6 +40,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Hears of every byte that was read.
     pub progress: Option<ProgressSink>,
+    /// The bytes of the file that are the checkpoint, where several lie in one. Default: all.
+    pub section: Option<Range<u64>>,
     /// Who provides the memory for storages; what is loaded is read then, whatever `access` says. Default: this crate.
     pub memory: Option<Arc<dyn Allocator>>,
 }
@@ -54,6 +57,7 @@ impl Default for LoadOptions {
             allowed_globals: Vec::new(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).clamp(4, 8),
             progress: None,
+            section: None,
             memory: None,
         }
     }
@@ -92,6 +96,14 @@ impl LoadOptions {
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Loads one of several checkpoints that lie in a file one behind the other: see
+    /// [`save_series`](crate::save::save_series).
+    #[must_use]
+    pub fn with_section(mut self, section: Range<u64>) -> Self {
+        self.section = Some(section);
         self
     }
 

@@ -1,9 +1,17 @@
 //! An archive around a pickle that somebody else made.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::{TorchEncoding, plan};
 use crate::Error;
-use crate::format::EncodeOptions;
+use crate::digest::Crc32;
+use crate::format::torch::archive::TorchArchive;
 use crate::format::torch::{ReadOptions, pickle};
+use crate::format::zip::{Entry, Method};
+use crate::format::{EncodeOptions, read_vec};
+use crate::record::FormatKind;
 use crate::tensor::{Data, Node, Source, State, Storage, StorageId, TreeBuilder};
 
 /// Values as Python's own pickler wrote them, with the storages that they refer to.
@@ -39,6 +47,30 @@ impl<'a> Pickled<'a> {
         Ok(Self { pickle, state: State::from_parts(tree.finish(root)?, storages) })
     }
 
+    /// Takes up what `torch.save` wrote, so that it can be written anew, with a proof. `None` where the bytes are
+    /// something else, or damaged: nothing is taken up then.
+    pub fn of_archive(bytes: Vec<u8>) -> Option<Pickled<'static>> {
+        let archive = TorchArchive::open(&bytes).ok().filter(|archive| archive.kind == FormatKind::TorchZip)?;
+        let mut records = HashMap::new();
+        for entry in &archive.archive.entries {
+            let (_, name) = entry.name.split_once('/')?;
+            records.insert(name.to_owned(), whole(&bytes, entry)?);
+        }
+        let content = |name: &str| read_vec(&bytes, records.get(name)?.clone()).ok();
+        if content("byteorder").is_some_and(|order| order != b"little") {
+            return None;
+        }
+        let pickle = content("data.pkl")?;
+        let ranges: Vec<_> = (0..).map_while(|key: u32| records.get(&format!("data/{key}"))).cloned().collect();
+        // A storage that the count missed would be lost.
+        if records.keys().filter(|name| name.starts_with("data/")).count() != ranges.len() {
+            return None;
+        }
+        let bytes: Arc<dyn Source> = Arc::new(bytes);
+        let storages = ranges.into_iter().map(|range| Data::part(Arc::clone(&bytes), range));
+        Pickled::new(pickle, storages.collect::<Result<_, _>>().ok()?).ok()
+    }
+
     /// Returns the pickle.
     pub fn pickle(&self) -> &[u8] {
         &self.pickle
@@ -62,6 +94,13 @@ impl<'a> Pickled<'a> {
         let pickle = pickle::read(&self.pickle, &ReadOptions::default());
         pickle.is_ok_and(|pickle| pickle.unknown_globals.is_empty() && pickle.beyond_torch.is_none())
     }
+}
+
+/// Returns where a record's bytes are, if they are there as they are and have their checksum.
+fn whole(archive: &Vec<u8>, entry: &Entry) -> Option<Range<u64>> {
+    let bytes = read_vec(archive, entry.data.clone()).ok()?;
+    let is_whole = entry.crc32.is_none_or(|crc32| crc32 == Crc32::of(&bytes).value());
+    (is_whole && entry.method == Method::Stored).then(|| entry.data.clone())
 }
 
 /// Makes a file of a pickle and its storages, as [`encode`](super::encode) makes one of a state.

@@ -1,0 +1,25 @@
+"""One save after the other: those in the background share the ranks' process group, and must not mix."""
+
+from __future__ import annotations
+
+import threading
+
+_EXECUTOR = "AsyncCheckpointExecutor"
+"""What PyTorch calls the thread of `async_save`. It ends with its save."""
+
+_lock = threading.Lock()
+_last: threading.Thread | None = None
+
+
+def take() -> None:
+    """Waits until the background save that began last is over, and is the last one from now on.
+
+    Called on the thread that saves, before it talks to other ranks. Only PyTorch's own threads are waited for: of
+    another one nobody knows when its save is over, and its owner does.
+    """
+    global _last
+    current = threading.current_thread()
+    with _lock:
+        before, _last = _last, current
+    if before is not None and before is not current and before.name.startswith(_EXECUTOR):
+        before.join()
