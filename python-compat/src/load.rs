@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use crate::errors;
 use crate::memory::{Memory, Storages};
 use crate::options::LoadArguments;
-use crate::state::give::give_on;
+use crate::state::give::give;
 use crate::state::torch::Torch;
 
 /// Loads a checkpoint, its tensors on a device; raises `Unfit` where it holds what only PyTorch can make.
@@ -25,7 +25,7 @@ pub(crate) fn load<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = arguments.options(py)?.with_memory(Arc::new(Storages));
     let state = py.detach(|| core::load(&path, &options));
-    give_on(py, &state.map_err(|error| errors::raise(py, &error))?, device)
+    give(py, &state.map_err(|error| errors::raise(py, &error))?, device)
 }
 
 /// Fills tensors that are there already: contiguous ones on the host that share no memory, by their names in the

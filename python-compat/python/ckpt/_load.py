@@ -66,7 +66,7 @@ def load(
     if trusted:
         return _trusted(path, verify, map_location)
     try:
-        return _native.load(path, arguments, _device(map_location))
+        return _native.load(path, arguments, device_of(map_location))
     except _native.Unfit as unfit:
         return _by_torch(path, str(unfit.args[1]), verify, map_location, allowed)
     except IncompatibleError as error:
@@ -159,7 +159,7 @@ def _is_plain(tensor: Any) -> bool:
     return bool(tensor.device.type == "cpu" and tensor.is_contiguous())
 
 
-def _device(map_location: Any) -> Any:
+def device_of(map_location: Any) -> Any:
     """Returns a device; ``None`` for the CPU, where everything is anyway."""
     if map_location is None:
         return None
@@ -182,7 +182,7 @@ def _by_torch(path: PathLike, what: str, verify: bool, map_location: Any, allowe
 
     try:
         with torch.serialization.safe_globals([_named(name) for name in allowed_globals]):
-            return torch.load(path, map_location=_device(map_location) or "cpu", weights_only=True)
+            return torch.load(path, map_location=device_of(map_location) or "cpu", weights_only=True)
     except Exception as error:
         raise IncompatibleError(path, f"it holds {what}, and PyTorch's safe reader says: {error}") from error
 

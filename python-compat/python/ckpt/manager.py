@@ -11,7 +11,7 @@ from typing import Any, Literal
 from . import _native, _signals
 from ._events import Reporter, closed
 from ._exchange import Exchange, exchange_of
-from ._load import moved
+from ._load import device_of
 from ._options import PathLike, words
 from .records import Committed, Due, Event, Latest, Listed, Plan, Resumed
 
@@ -315,13 +315,10 @@ class Manager:
             "progress": progress,
         }
         arguments = {"load": load, "level": level, "force": force}
-        found = self._native.resume(arguments, exchange_of(together))
+        found = self._native.resume(arguments, exchange_of(together), device_of(map_location))
         if found is None:
             return None
-        resumed = Resumed.of(found)
-        if map_location is not None:
-            object.__setattr__(resumed, "state", moved(resumed.state, map_location))
-        return resumed
+        return Resumed.of(found)
 
     def should_save(self, step: int) -> Due | None:
         """Returns why a save is due after this step, or ``None``. To be asked once per step.

@@ -22,9 +22,13 @@ pub(super) fn committed<'py>(py: Python<'py>, committed: &Committed) -> PyResult
 }
 
 /// Describes what the work goes on from, for `ckpt.records.Resumed`.
-pub(super) fn resumed<'py>(py: Python<'py>, resumed: &Resumed) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn resumed<'py>(
+    py: Python<'py>,
+    resumed: &Resumed,
+    device: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = found(py, resumed.id, &resumed.path, &resumed.manifest, &resumed.skipped)?;
-    dict.set_item("state", give(py, &resumed.state)?)?;
+    dict.set_item("state", give(py, &resumed.state, device)?)?;
     Ok(dict)
 }
 

@@ -130,6 +130,7 @@ impl Manager {
         py: Python<'py>,
         arguments: ResumeArguments,
         group: Option<&Bound<'py, PyAny>>,
+        device: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let (core, options) = (self.core()?, arguments.options(py)?);
         let resumed = match group {
@@ -145,7 +146,7 @@ impl Manager {
             }
         };
         let resumed = resumed.map_err(|error| errors::raise(py, &error))?;
-        resumed.map(|resumed| described::resumed(py, &resumed)).transpose()
+        resumed.map(|resumed| described::resumed(py, &resumed, device)).transpose()
     }
 
     /// Returns the newest checkpoint that passes a level.

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 /// what shares a storage shares one there too.
 ///
 /// Raises `Unfit` with the kind of a value that only PyTorch itself can make.
-pub(crate) fn give_on<'py>(
+pub(crate) fn give<'py>(
     py: Python<'py>,
     state: &State<'static>,
     device: Option<&Bound<'py, PyAny>>,

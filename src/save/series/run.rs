@@ -72,8 +72,7 @@ pub fn save_series_on(
     let mut temporary = Temporary::create(disk, path)?;
     let destination = temporary.destination().to_owned();
     temporary.reserve(series.len())?;
-    let plan =
-        Plan { pieces: series.pieces(), crc32: true, restarts: series.restarts(), len: series.len() };
+    let plan = Plan { pieces: series.pieces(), crc32: true, restarts: series.restarts(), len: series.len() };
     let evidence = write(&mut temporary, &plan, options, |digests| series.finish(digests))?;
     let ranges: Vec<_> = series.ranges().collect();
     if options.validate {
@@ -124,9 +123,9 @@ fn validate(
         // A statement of its own: the lock must not live through the read.
         let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some((number, (item, (range, evidence)))) = next else { return Ok(()) };
-        let found = Section::new(&*source, range.clone())
-            .map_err(failed)
-            .and_then(|section| finding(path, &section, evidence, needs_trust(item), &verify).map_err(failed))?;
+        let found = Section::new(&*source, range.clone()).map_err(failed).and_then(|section| {
+            finding(path, &section, evidence, needs_trust(item), &verify).map_err(failed)
+        })?;
         if let Some(mut finding) = found {
             finding.message = format!("item {number}, at byte {}: {}", range.start, finding.message);
             return Err(Error::found(path, not_as_it_was(finding)));
@@ -140,14 +139,6 @@ fn validate(
         };
         others.into_iter().fold(own, |result, other| result.and(join(other)))
     })
-}
-
-/// Returns how deep an item counts as verified: what must be trusted by its bytes alone.
-fn level(item: &SeriesItem<'_>, asked: Level) -> Level {
-    match item {
-        SeriesItem::Pickled(pickled) if !pickled.is_safe() => asked.min(Level::Container),
-        _ => asked,
-    }
 }
 
 /// Returns whether only who trusts an item may load it.
