@@ -23,7 +23,7 @@ def capture() -> State:
 
         state["numpy"] = _plain(numpy.random.get_state(legacy=False))
     # Asking a GPU that nobody uses would begin to use it.
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 

@@ -40,7 +40,7 @@ class Accelerator:
         if not self.is_cuda:
             _copy(copies, self.device)
             return
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side = torch.cuda.Stream(self.device)
         side.wait_stream(self.stream)
         with torch.cuda.stream(side):
             _copy(copies, self.device)
@@ -74,7 +74,7 @@ class Pinned:
 
 
 def _runtime() -> Any:
-    return torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    return torch.cuda.cudart()
 
 
 def _copy(copies: list[tuple[Any, int, int, int]], device: torch.device) -> None:

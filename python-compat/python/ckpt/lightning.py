@@ -43,7 +43,7 @@ def _base() -> type:
     """Returns the `CheckpointIO` of the package that is in use, or else of the one that is installed."""
     for home in sorted(_HOMES, key=lambda home: home not in sys.modules):
         try:
-            return importlib.import_module(home).CheckpointIO  # type: ignore[no-any-return]
+            return importlib.import_module(home).CheckpointIO
         except ModuleNotFoundError as error:
             if error.name != home.partition(".")[0]:
                 raise
@@ -108,7 +108,7 @@ class CkptIO(CheckpointIO):
             loaded = load(place, map_location=map_location, trusted=True)
         else:
             loaded = _load_safely(place, map_location)
-        return loaded  # type: ignore[no-any-return]
+        return loaded
 
     def remove_checkpoint(self, path: PathLike) -> None:
         """Removes a checkpoint, if it is there: a file with its marker, a link, or the directory of a sharded one.
