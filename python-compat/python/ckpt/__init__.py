@@ -8,6 +8,7 @@ checksum while it is read. A `Manager` keeps the checkpoints of a training loop,
 PyTorch is imported only where it is used: `verify` and `info` work without it.
 """
 
+from . import training
 from ._load import load, load_into
 from ._save import save
 from ._verify import info, verify, verify_all
@@ -64,6 +65,7 @@ __all__ = [
     "load",
     "load_into",
     "save",
+    "training",
     "verify",
     "verify_all",
 ]
