@@ -62,9 +62,12 @@ fn system(py: Python<'_>, error: &Error) -> PyErr {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match source.and_then(|source| number_of(py, source)) {
         Some(code) => {
-            let path = error.path().map(Path::to_path_buf);
+            let (text, path) = (error.to_string(), error.path().map(Path::as_os_str));
+            // Python shows the path behind the text.
+            let place = error.path().map(|path| format!("{}: ", path.display())).unwrap_or_default();
+            let text = text.strip_prefix(&place).unwrap_or(&text);
             // Python chooses the subclass by the number: `FileNotFoundError`, `PermissionError`.
-            match py.get_type::<PyOSError>().call1((code, error.to_string(), path)) {
+            match py.get_type::<PyOSError>().call1((code, text, path)) {
                 Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }

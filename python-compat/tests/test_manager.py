@@ -341,6 +341,26 @@ def test_the_last_save_is_due_before_the_deadline(tmp_path: Path, deadline: Any)
         assert manager.time_left > 100_000
 
 
+def test_a_signal_asks_for_a_save_beside_a_handler_that_was_there(tmp_path: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        with ckpt.Manager(tmp_path, signals={"SIGUSR1": "save", "SIGUSR2": "save-and-stop"}) as manager:
+            assert manager.should_save(1) is None
+            os.kill(os.getpid(), signal.SIGUSR1)
+            due = manager.should_save(2)
+            assert due is not None and (due.why, due.is_final) == ("SIGUSR1 came", False)
+            manager.save(2, state_at(2))
+            assert manager.ending is None
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert manager.ending == "SIGUSR2 came"
+            due = manager.should_save(3)
+            assert due is not None and due.is_final
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
+
+
 def test_records_are_readable_and_become_json(tmp_path: Path) -> None:
     events: list[ckpt.Event] = []
     with ckpt.Manager(tmp_path, keep_last=1, on_event=events.append) as manager:

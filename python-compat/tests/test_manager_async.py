@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import gc
 import logging
 import os
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -265,6 +267,65 @@ def test_a_directory_made_unwritable_is_an_error(nobodys_run: Path) -> None:
         manager.finish()
     (nobodys_run / "main").chmod(0o700)
     assert steps_of(nobodys_run) == [1]
+
+
+AT_THE_END = """
+import sys, ckpt
+from ckpt.manager import Manager
+manager = Manager(sys.argv[1])
+ticket = manager.save_async(1, {"x": b"x" * 3_000_000})
+if sys.argv[2] == "failing":
+    import resource
+    ticket.wait()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    manager.save_async(2, {"x": b"x" * 3_000_000})
+if sys.argv[2] == "raising":
+    raise SystemExit(4)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("silent", 0), ("raising", 4), ("failing", 0)])
+def test_at_the_end_of_the_process_what_is_under_way_is_waited_for(tmp_path: Path, how: str, code: int) -> None:
+    command = [sys.executable, "-c", AT_THE_END, str(tmp_path), how]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == code, ended.stderr
+    assert steps_of(tmp_path) == [1]
+    # Nobody has set up logging, and nobody has asked: it is seen all the same.
+    assert ("step-0000000002 isn't saved" in ended.stderr) == (how == "failing")
+    assert ("saves failed, and nobody has asked" in ended.stderr) == (how == "failing")
+
+
+def test_a_failure_is_heard_with_its_error(tmp_path: Path) -> None:
+    events: list[ckpt.Event] = []
+    with pytest.raises(OSError), no_room(), ckpt.Manager(tmp_path, on_event=events.append) as manager:
+        manager.save_async(1, weights(1))
+    (event,) = events
+    assert (event.kind, event.id, event.step) == ("failed", "step-0000000001", 1)
+    assert isinstance(event.error, OSError) and event.error.errno == errno.EFBIG
+    assert event.to_dict()["error"] == str(event.error)
+
+
+def test_a_full_disk_is_tried_again_until_there_is_room(tmp_path: Path) -> None:
+    """PyTorch's own message for a full disk is "unexpected pos", and a second attempt there is none."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system of a given size can be mounted here: {mounted.stderr.decode().strip()}")
+    events: list[ckpt.Event] = []
+
+    def make_room(event: ckpt.Event) -> None:
+        events.append(event)
+        if event.kind == "retrying":
+            (tmp_path / "ballast").unlink(missing_ok=True)
+
+    try:
+        (tmp_path / "ballast").write_bytes(bytes(1_500_000))
+        with ckpt.Manager(tmp_path / "run", on_event=make_room) as manager:
+            committed = manager.save_async(1, weights(1)).wait()
+            assert committed is not None and committed.retries == 1
+            assert [event.kind for event in events] == ["retrying", "saved"]
+            assert isinstance(events[0].error, OSError) and events[0].error.errno == errno.ENOSPC
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_what_an_event_hearer_raises_harms_no_save(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

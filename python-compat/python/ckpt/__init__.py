@@ -8,6 +8,7 @@ checksum while it is read. A `Manager` keeps the checkpoints of a training loop,
 PyTorch is imported only where it is used: `verify` and `info` work without it.
 """
 
+from . import training
 from ._load import load, load_into
 from ._save import save
 from ._seal import seal, seal_directory, verify_sealed
@@ -69,6 +70,7 @@ __all__ = [
     "save",
     "seal",
     "seal_directory",
+    "training",
     "verify",
     "verify_all",
     "verify_sealed",
