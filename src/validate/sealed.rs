@@ -145,7 +145,7 @@ mod tests {
         fs::remove_file(place.path().join("config.json")).unwrap();
         let report = verify_sealed(place.path(), &VerifyOptions::default().with_level(Level::Size));
         assert_eq!(report.verdict, Verdict::Corrupted);
-        assert_eq!(report.reason().unwrap().at.file.as_deref(), Some("config.json"));
+        assert_eq!(report.reason().unwrap().at.file.as_deref(), Some(Path::new("config.json")));
     }
 
     #[test]
