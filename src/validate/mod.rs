@@ -49,7 +49,6 @@ pub use parts::{Part, Parts, parts};
 pub use proof::proof_of;
 pub(crate) use proof::read_proof_of;
 pub use requirement::{Requirement, ShapePattern, parse_requirements};
-pub use sealed::verify_sealed;
 pub use version::check_version;
 
 /// Checks the checkpoint at `path` and reports.
@@ -85,6 +84,30 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Report {
 pub fn verify_source(name: &Path, source: &dyn ScanSource, options: &VerifyOptions) -> Report {
     let start = Instant::now();
     report(name, file::check_source(name, source, options), options, start)
+}
+
+/// Checks every file of a directory that has a seal, those in the directories below it included: that it is there, and
+/// that its bytes are the sealed ones. What the files are is of no interest here.
+///
+/// This is for the directories of programs whose layout [`verify`] doesn't know.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// use ckpt::Verdict;
+/// use ckpt::save::{SealOptions, seal};
+/// use ckpt::validate::verify_sealed;
+///
+/// let path = directory.path().join("sampler.json");
+/// std::fs::write(&path, "{\"position\": 7}")?;
+/// seal(&path, &SealOptions::default())?;
+/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Valid);
+/// std::fs::write(&path, "{\"position\": 8}")?;
+/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Corrupted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify_sealed(directory: &Path, options: &VerifyOptions) -> Report {
+    let start = Instant::now();
+    report(directory, sealed::check_all(directory, options), options, start)
 }
 
 /// Makes the report of a check that began at `start`; the level `keys` comes last.

@@ -3,45 +3,25 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
 
 use super::contents::Checked;
 use super::size::unreadable;
-use super::{VerifyOptions, blocks, report, size};
+use super::{VerifyOptions, blocks, size};
 use crate::io::FileSource;
-use crate::record::{Code, Finding, FormatKind, Integrity, Level, Report, Seal};
+use crate::record::{Code, Finding, FormatKind, Integrity, Level, Seal};
 
 /// How deep directories are looked into: those of training engines lie two deep.
 const MAX_DEPTH: u32 = 16;
 
-/// Checks every file of a directory that has a seal, those in the directories below it included: that it is there, and
-/// that its bytes are the sealed ones. What the files are is of no interest here.
-///
-/// This is for the directories of programs whose layout [`verify`](super::verify()) doesn't know.
-///
-/// ```
-/// # let directory = tempfile::tempdir()?;
-/// use ckpt::Verdict;
-/// use ckpt::save::{SealOptions, seal};
-/// use ckpt::validate::verify_sealed;
-///
-/// let path = directory.path().join("sampler.json");
-/// std::fs::write(&path, "{\"position\": 7}")?;
-/// seal(&path, &SealOptions::default())?;
-/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Valid);
-/// std::fs::write(&path, "{\"position\": 8}")?;
-/// assert_eq!(verify_sealed(directory.path(), &Default::default()).verdict, Verdict::Corrupted);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn verify_sealed(directory: &Path, options: &VerifyOptions) -> Report {
-    let start = Instant::now();
+/// Checks a directory by its seals alone.
+pub(super) fn check_all(directory: &Path, options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::Directory, Some(Level::Size));
     if check(directory, &|_| false, options, &mut checked) == 0 && !checked.failed() {
         let message = "nothing in the directory is sealed, so that nothing can be said of it";
         checked.findings.push(Finding::incompatible(Code::NotRegular, Level::Size, message));
     }
     checked.merge_notes("files");
-    report(directory, checked, options, start)
+    checked
 }
 
 /// Checks the sealed files of a directory but those that `is_checked` says are checked otherwise, by their names
@@ -113,6 +93,7 @@ mod tests {
     use super::*;
     use crate::Verdict;
     use crate::save::{SealOptions, seal};
+    use crate::validate::verify_sealed;
 
     fn sealed() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
@@ -145,7 +126,7 @@ mod tests {
         fs::remove_file(place.path().join("config.json")).unwrap();
         let report = verify_sealed(place.path(), &VerifyOptions::default().with_level(Level::Size));
         assert_eq!(report.verdict, Verdict::Corrupted);
-        assert_eq!(report.reason().unwrap().at.file.as_deref(), Some("config.json"));
+        assert_eq!(report.reason().unwrap().at.file.as_deref(), Some(Path::new("config.json")));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl<'d> StagedDirectory<'d> {
     /// As those of [`commit`](Self::commit). What has the name and is no directory stays as it is.
     pub fn replace(self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
         let whole = self.path.clone();
-        self.replace_by(whole, name, durability)
+        self.replace_by(&whole, name, durability)
     }
 
     /// As [`replace`](Self::replace), by the directory that has this name within the staged one: that one gets its
@@ -99,7 +99,7 @@ impl<'d> StagedDirectory<'d> {
     /// As those of [`replace`](Self::replace), or there is no such directory in the staged one.
     pub fn replace_by_part(self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
         let part = self.path.join(name);
-        self.replace_by(part, name, durability)
+        self.replace_by(&part, name, durability)
     }
 
     /// Removes the directory that has a name beside the staged one, and the staged one: it loses its name first, and is
@@ -122,17 +122,17 @@ impl<'d> StagedDirectory<'d> {
     }
 
     /// Gives `from` its name. What is at the staged path afterwards, the old one included, is removed.
-    fn replace_by(mut self, from: PathBuf, name: &str, durability: Durability) -> Result<PathBuf, Error> {
+    fn replace_by(mut self, from: &Path, name: &str, durability: Durability) -> Result<PathBuf, Error> {
         let path = self.parent.join(name);
         let failed = |error| failure(&path, Step::Rename, error);
         if durability == Durability::Full {
-            self.disk.sync_directory(&from).map_err(|error| failure(&path, Step::Sync, error))?;
+            self.disk.sync_directory(from).map_err(|error| failure(&path, Step::Sync, error))?;
         }
         let is_there = self.disk.stat(&path).map_err(failed)?.is_some_and(|stat| stat.is_directory);
         let existing = if is_there { Existing::Swap } else { Existing::Keep };
-        match self.disk.rename(&from, &path, existing) {
+        match self.disk.rename(from, &path, existing) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                self.rename_in_turn(&from, &path).map_err(failed)?;
+                self.rename_in_turn(from, &path).map_err(failed)?;
             }
             result => result.map_err(failed)?,
         }
