@@ -11,6 +11,9 @@ use crate::Error;
 use crate::io::FillTarget;
 use crate::tensor::{Allocator, Data, Filled, HostMemory, Source, StorageId};
 
+/// A storage with the memory that it was read into.
+type Own = (StorageId, Box<dyn HostMemory>);
+
 /// Reads storages whole, each into memory of its own, and checks them on the way. The answer has as many as were
 /// wanted, in their order.
 pub(super) fn read(
@@ -39,7 +42,7 @@ fn fill(
     reading: &Reading<'_>,
     wanted: &[StorageId],
     memory: &dyn Allocator,
-) -> Result<Vec<(StorageId, Box<dyn HostMemory>)>, Error> {
+) -> Result<Vec<Own>, Error> {
     let structure = reading.structure;
     let wholes = structure.wholes();
     let mut ids: Vec<_> = wanted.iter().filter_map(|id| wholes.get(id.0 as usize).copied()).collect();
