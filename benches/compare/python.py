@@ -41,7 +41,7 @@ DURABLE = ("safetensors + fsync", "torch.save + fsync", "distributed.checkpoint"
 
 def savers(ours, files, name, state, threads):
     """Returns what is timed when a state is saved."""
-    def save(path, **more):
+    def our(path, **more):
         ckpt.save(state, path, threads=threads, **more)
 
     def in_rust(path):
@@ -49,8 +49,8 @@ def savers(ours, files, name, state, threads):
 
     table = {}
     for suffix, title in OURS.items():
-        table[title] = lambda suffix=suffix: files.time(suffix, lambda path: save(path, validate=False))
-        table[f"{title}, validated"] = lambda suffix=suffix: files.time(suffix, save)
+        table[title] = lambda suffix=suffix: files.time(suffix, lambda path: our(path, validate=False))
+        table[f"{title}, validated"] = lambda suffix=suffix: files.time(suffix, our)
         table[RUST[suffix]] = lambda suffix=suffix: files.time(suffix, in_rust)
     others = peers(state)
     for peer, count in itertools.product(DURABLE, (1, CORES)):

@@ -34,7 +34,8 @@ def save(
 
     Args:
         value: A ``state_dict``, or any nesting of dicts, lists, plain values and tensors. A ``.pt`` takes everything
-            that `torch.save` takes: what no safe reader knows is pickled, and must be trusted to be loaded again.
+            that `torch.save` takes: what no safe reader knows is pickled, and must be trusted to be loaded again. In
+            a ``.safetensors``, NumPy arrays have up to 1 MiB each.
         path: Where. ``.safetensors``, or ``.pt``, ``.pth``, ``.bin``, ``.ckpt`` for PyTorch's ZIP archive, which
             `torch.load` reads.
         format: ``"safetensors"``, ``"torch"`` or ``"torch-flat"``. Default: as the extension says.
@@ -77,7 +78,7 @@ def save(
         return Saved.of(_native.save(value, path, arguments))
     except _native.Unfit as unfit:
         where, what = unfit.args
-        if format not in (None, "torch") or (format is None and str(path).endswith(".safetensors")):
+        if format not in (None, "torch") or (format is None and str(path).lower().endswith(".safetensors")):
             place = f"'{where}' is" if where else "it is"
             raise ValueError(f"{place} {what}: only a .pt holds that, through PyTorch's own serializer") from None
     from ._pickled import pickled
