@@ -141,7 +141,9 @@ def test_a_part_that_refuses_takes_the_others_back() -> None:
         def load_state_dict(self, state: dict[str, int]) -> None:
             raise RuntimeError("not that one")
 
-    state = training.capture(**Loop(1).parts, sampler=Picky())
+    first = Loop(1)
+    everything_of(first)
+    state = training.capture(**first.parts, sampler=Picky())
     expected = everything_of(Loop(2))
     loop = Loop(2)
     with pytest.raises(RuntimeError, match="not that one"):
