@@ -7,7 +7,7 @@ Each is made by PyTorch's own writer, in the way that its users met it:
 - ``whole``: nothing went wrong; several tensors, values of many types, three threads.
 - ``lost``: a thread of the writer met a full disk; ``save`` returned as if nothing had been (PyTorch issue 191391).
 - ``killed``: a second save into the same directory, whose process was killed after two of four tensors.
-- ``mixed``: the same with a file for each tensor.
+- ``mixed``: the same with a file for each value, killed between two of them.
 - ``first``: a first save, whose process was killed after two of four tensors.
 - ``resaved``: a second save into the same directory that failed when its tensors were written.
 - ``unrenamed``: the same, ended between writing the metadata and renaming it.
@@ -16,6 +16,7 @@ Each is made by PyTorch's own writer, in the way that its users met it:
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -42,23 +43,22 @@ def save(path: Path, what: dict[str, Any], **options: Any) -> None:
     dcp.save(what, storage_writer=filesystem.FileSystemWriter(path, **options), no_dist=True)
 
 
-def killed_after(count: int, path: Path, what: dict[str, Any], **options: Any) -> None:
-    """Save in a process that is killed when it begins with the tensor behind `count` others."""
+def killed(call: int, place: Any, name: str, path: Path, **options: Any) -> None:
+    """Save in a process that is killed when it calls a function of the writer for the `call`-th time, from 0."""
     child = os.fork()
     if child == 0:
-        write, done = filesystem._write_item, [0]
+        function, calls = getattr(place, name), itertools.count()
 
-        def counted(transforms: Any, stream: Any, data: Any, *rest: Any) -> Any:
-            if isinstance(data, torch.Tensor):
-                if done[0] == count:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                done[0] += 1
-            return write(transforms, stream, data, *rest)
+        def counted(*args: Any) -> Any:
+            if next(calls) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args)
 
-        filesystem._write_item = counted
-        save(path, what, **options)
+        setattr(place, name, counted)
+        save(path, state(2.0), **options)
         os._exit(1)
     _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
@@ -108,11 +108,11 @@ def main(out: Path) -> None:
     kinds = {str(dtype): torch.ones(3, 2).to(dtype) for dtype in (torch.float16, torch.bool, torch.int8)}
     more = {"scalar": torch.tensor(3.5), "empty": torch.zeros(0, 3), "large": torch.arange(300_000)}
     save(out / "whole", {**state(1.0), **values, "kinds": kinds, **more}, thread_count=3)
-    killed_after(2, out / "first", state(1.0))
+    killed(3, filesystem, "_write_item", out / "first")
     save(out / "killed", state(1.0))
-    killed_after(2, out / "killed", state(2.0))
+    killed(3, filesystem, "_write_item", out / "killed")
     save(out / "mixed", state(1.0), single_file_per_rank=False)
-    killed_after(2, out / "mixed", state(2.0), single_file_per_rank=False)
+    killed(3, filesystem.FileSystem, "create_stream", out / "mixed", single_file_per_rank=False)
     save(out / "resaved", state(1.0))
     failing(out / "resaved", state(2.0), filesystem._FileSystemWriter, "finish")
     save(out / "reshaped", state(1.0))

@@ -2,7 +2,7 @@
 //!
 //! The only room that knows pickles; nothing here executes one. `archive` reads the ZIP archives of
 //! PyTorch 1.6 and later, `recover` what is left of one that is damaged, `legacy` the five pickles of before. All give a [`Checkpoint`]: the values
-//! as a [`Tree`](crate::tensor::Tree), and where the data of each storage lies. [`encode`] makes an archive of
+//! as a [`Tree`], and where the data of each storage lies. [`encode`] makes an archive of
 //! a [`State`](crate::tensor::State) that proves itself.
 
 pub mod archive;

@@ -118,12 +118,12 @@ fn overlap(shard: &Shard<'_>) -> Option<Finding> {
     None
 }
 
-/// The note for bytes that belong to no item. PyTorch leaves none; other writers may align their items.
+/// The note for bytes behind the last item. PyTorch leaves none; ckpt aligns its items, and leaves none there either.
 fn unused(len: u64, shard: &Shard<'_>) -> Option<Finding> {
-    let used: u64 = shard.items.iter().map(|item| item.range.end - item.range.start).sum();
-    (used < len).then(|| {
-        let message = format!("{} bytes of the shard belong to no item of the metadata", len - used);
-        Finding::note(Code::StrayBytes, Level::Size, message).at_file(shard.name)
+    let end = shard.items.iter().map(|item| item.range.end).max().unwrap_or(0);
+    (end < len).then(|| {
+        let message = format!("{} bytes follow the last item that the metadata names", len - end);
+        Finding::note(Code::StrayBytes, Level::Size, message).at_file(shard.name).at_offset(end)
     })
 }
 
