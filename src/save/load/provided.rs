@@ -38,11 +38,7 @@ pub(super) fn read(
 }
 
 /// Fills memory for each wanted storage that lies in the file as it is, and for those that others are parts of.
-fn fill(
-    reading: &Reading<'_>,
-    wanted: &[StorageId],
-    memory: &dyn Allocator,
-) -> Result<Vec<Own>, Error> {
+fn fill(reading: &Reading<'_>, wanted: &[StorageId], memory: &dyn Allocator) -> Result<Vec<Own>, Error> {
     let structure = reading.structure;
     let wholes = structure.wholes();
     let mut ids: Vec<_> = wanted.iter().filter_map(|id| wholes.get(id.0 as usize).copied()).collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::format::torch::Pickled;
 use crate::io::{FileSource, ReadAt as _, ScanSource as _, Section};
-use crate::record::{BLOCK_BYTES, Level};
+use crate::record::Level;
 use crate::save::{LoadOptions, SaveOptions, load};
 use crate::tensor::{Data, State, TensorView};
 use crate::validate::{VerifyOptions, proof_of, verify_source};
@@ -29,7 +29,7 @@ fn is_valid(path: &Path, range: &Range<u64>, level: Level) -> bool {
 }
 
 /// Lengths around that of a window, and small ones between them.
-const LENGTHS: [usize; 9] = [10, 3 << 20, 0, 9 << 20, 100_000, BLOCK_BYTES as usize, 1, 5_000_000, 4 << 10];
+const LENGTHS: [usize; 9] = [10, 3 << 20, 0, 9 << 20, 100_000, 4 << 20, 1, 5_000_000, 4 << 10];
 
 #[test]
 fn each_item_is_a_checkpoint_of_its_own() {
@@ -88,7 +88,7 @@ fn what_is_no_state_is_kept() {
     let saved = save_series(&path, &items, &SaveOptions::default()).unwrap();
     let [own, class, empty] = &saved.items[..] else { panic!("three items") };
     let bytes = std::fs::read(&path).unwrap();
-    assert_eq!(&bytes[..own.range.end as usize], b"somebody's own");
+    assert_eq!(&bytes[..usize::try_from(own.range.end).unwrap()], b"somebody's own");
     let digest = crate::digest::Algorithm::Crc64Nvme.digest(b"somebody's own");
     assert_eq!((own.is_proven, &own.digest), (false, &format!("crc64-nvme:{digest}")));
     assert!(class.is_proven && is_valid(&path, &class.range, Level::Container));
@@ -148,15 +148,14 @@ fn a_cut_file_is_corrupted() {
 fn what_a_series_cannot_have_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("series");
-    let mut marker = SaveOptions::default();
-    marker.marker = true;
-    for options in [marker, SaveOptions::default().with_format(crate::save::Format::Safetensors)] {
+    for options in [
+        SaveOptions::default().with_marker(),
+        SaveOptions::default().with_format(crate::save::Format::Safetensors),
+    ] {
         assert_eq!(save_series(&path, &[], &options).unwrap_err().kind(), ErrorKind::Usage);
     }
     std::fs::write(&path, "old").unwrap();
-    let mut keep = SaveOptions::default();
-    keep.overwrite = false;
-    assert!(save_series(&path, &[], &keep).is_err());
+    assert!(save_series(&path, &[], &SaveOptions::default().without_overwriting()).is_err());
     assert_eq!(std::fs::read(&path).unwrap(), b"old");
     let source = FileSource::open(&path).unwrap();
     assert!(source.checksum(&[0..source.len()], &crate::io::ScanOptions::default()).is_ok());
