@@ -106,6 +106,18 @@ class _Saving(Future[Metadata]):
 
 
 _last: _Saving | None = None
+_group: tuple[Any, dist.ProcessGroup] | None = None
+
+
+def _own_group() -> dist.ProcessGroup | None:
+    """Returns the group for background saves: all ranks, and nobody else's messages among theirs."""
+    global _group
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    world = dist.group.WORLD
+    if _group is None or _group[0] is not world:
+        _group = (world, dist.new_group(backend="gloo"))
+    return _group[1]
 
 
 def async_save(
@@ -126,7 +138,8 @@ def async_save(
         state_dict: What is saved.
         path: The checkpoint's directory.
         planner: As `dcp.async_save` takes it.
-        process_group: As `dcp.async_save` takes it; it needs a backend for the CPU.
+        process_group: The ranks that save, for the background alone: what the training sends over the same group
+            meanwhile would mix with it, and hang. Default: a group of all ranks that is made for this.
         async_checkpointer_type: A thread, or a process of its own.
         **options: Those of `Writer`.
 
@@ -148,7 +161,7 @@ def async_save(
         state_dict,
         storage_writer=Writer(path, **options),
         planner=planner,
-        process_group=process_group,
+        process_group=process_group if process_group is not None else _own_group(),
         async_checkpointer_type=async_checkpointer_type,
     )
     inner = response.upload_completion if isinstance(response, AsyncSaveResponse) else response

@@ -101,7 +101,8 @@ class Writer(StorageWriter):
         return "://" not in str(checkpoint_id)
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """Gives up what was staged for an earlier save, and begins the next one."""
+        """Begins another save, once the one before it is over; what that has left staged is given up."""
+        _turn.take()
         self.close()
         if checkpoint_id is not None:
             self.path = Path(checkpoint_id)
