@@ -92,7 +92,10 @@ impl Staging {
             let shared = shared.ok_or_else(|| Error::usage("nothing is staged").at(&self.destination))?;
             write_sealed(&shared.path().join(".metadata"), &metadata, durability)?;
             let name = self.destination.file_name().and_then(|name| name.to_str());
-            shared.commit(name.ok_or_else(|| Error::usage("its name is no text").at(&self.destination))?, durability)
+            shared.commit(
+                name.ok_or_else(|| Error::usage("its name is no text").at(&self.destination))?,
+                durability,
+            )
         });
         committed.map_err(|error| errors::raise(py, &error))
     }
@@ -119,7 +122,8 @@ fn write_sealed(path: &Path, bytes: &[u8], durability: Durability) -> Result<(),
     write_small(&LocalDisk, &seal_of(path), seal.encode().as_bytes(), durability)?;
     let source = LocalDisk.open(path).map_err(|error| Error::io(path, "read it back", error))?;
     let mut read = vec![0; bytes.len()];
-    let is_same = source.len() == bytes.len() as u64 && source.read_exact_at(&mut read, 0).is_ok() && read == bytes;
+    let is_same =
+        source.len() == bytes.len() as u64 && source.read_exact_at(&mut read, 0).is_ok() && read == bytes;
     if is_same { Ok(()) } else { Err(corrupted(path, "what was written can't be read back as it was")) }
 }
 
@@ -240,8 +244,13 @@ fn tensor_state(py: Python<'_>, tensor: &Bound<'_, PyAny>) -> PyResult<State<'st
     let make = || {
         let mut tree = TreeBuilder::default();
         let bytes = range.end - range.start;
-        let storage =
-            Storage { key: String::new(), dtype: Some(dtype), bytes, device: "cpu".to_owned(), part_of: None };
+        let storage = Storage {
+            key: String::new(),
+            dtype: Some(dtype),
+            bytes,
+            device: "cpu".to_owned(),
+            part_of: None,
+        };
         let storage = tree.storage(storage)?;
         let strides = row_major(&shape);
         let body = Body::Strided { storage, offset: 0, strides, quantizer: None };
@@ -280,9 +289,8 @@ pub(crate) fn save_series(
         core::save_series(&path, &items, &options)
     });
     let saved = saved.map_err(|error| errors::raise(py, &error))?;
-    let place = |item: SavedItem| {
-        (item.range.start, item.range.end - item.range.start, item.digest, item.is_proven)
-    };
+    let place =
+        |item: SavedItem| (item.range.start, item.range.end - item.range.start, item.digest, item.is_proven);
     Ok(saved.items.into_iter().map(place).collect())
 }
 
@@ -305,8 +313,13 @@ impl Place {
         let Ok(section) = Section::new(&source, self.start..self.end) else { return Ok(()) };
         match proof_of(&section) {
             Some(found) if found.proof.id() == *expected => Ok(()),
-            Some(_) => Err(self.other("it carries another proof: the file was damaged, or is of another save")),
-            None => Err(self.other("no item with its proof is there: the file was damaged, or is of another save")),
+            Some(_) => {
+                Err(self.other("it carries another proof: the file was damaged, or is of another save"))
+            }
+            None => {
+                Err(self
+                    .other("no item with its proof is there: the file was damaged, or is of another save"))
+            }
         }
     }
 
@@ -317,7 +330,11 @@ impl Place {
 
 /// Loads an item; raises `Unfit` where it holds what only PyTorch can make.
 #[pyfunction]
-pub(crate) fn load_item(py: Python<'_>, place: Place, arguments: LoadArguments) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn load_item(
+    py: Python<'_>,
+    place: Place,
+    arguments: LoadArguments,
+) -> PyResult<Bound<'_, PyAny>> {
     let options = arguments.options(py)?.with_memory(Arc::new(Storages)).with_section(place.start..place.end);
     let state = py.detach(|| place.check().and_then(|()| core::load(&place.path, &options)));
     give(py, &state.map_err(|error| errors::raise(py, &error))?)
@@ -381,12 +398,17 @@ pub(crate) fn verify_bytes<'py>(
 
 /// Checks an item. Returns the report as a dict.
 #[pyfunction]
-pub(crate) fn verify_item(py: Python<'_>, place: Place, arguments: VerifyArguments) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn verify_item(
+    py: Python<'_>,
+    place: Place,
+    arguments: VerifyArguments,
+) -> PyResult<Bound<'_, PyAny>> {
     let options = arguments.options(py)?;
     let check = || {
         place.check()?;
         let failed = |error| Error::io(&place.path, "read it", error);
-        let source = if options.fresh { FileSource::open_fresh(&place.path) } else { FileSource::open(&place.path) };
+        let source =
+            if options.fresh { FileSource::open_fresh(&place.path) } else { FileSource::open(&place.path) };
         let bytes = source.as_ref().map_or(0, FileSource::len);
         let section = source.map_err(failed)?.section(place.start..place.end);
         let section = section.map_err(|_| {

@@ -197,7 +197,7 @@ def test_a_save_that_fails_before_its_end_leaves_the_old_one_as_it_was(
 def test_a_missing_item_is_never_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = ckpt.dcp.Writer._write
     monkeypatch.setattr(ckpt.dcp.Writer, "_write", lambda *args: write(*args)[:-2])
-    with pytest.raises(RuntimeError, match="no rank has written .* 2 items are missing"):
+    with pytest.raises(RuntimeError, match=r"no rank has written .* 2 items are missing"):
         ckpt.dcp.save(state(), tmp_path / "step-1")
     assert names(tmp_path) == []
 
@@ -236,7 +236,7 @@ def test_damage_is_an_exception_that_names_the_item(tmp_path: Path, writer: Any,
     dcp.save(state(), storage_writer=writer(tmp_path / "step-1"))
     metadata = dcp.FileSystemReader(tmp_path / "step-1").read_metadata()
     DAMAGE[damage](tmp_path / "step-1/__0_0.distcp", metadata)
-    with pytest.raises(ckpt.CorruptedError, match="'[a-z0-9.]+'.* __0_0.distcp") as caught:
+    with pytest.raises(ckpt.CorruptedError, match=r"'[a-z0-9.]+'.* __0_0.distcp") as caught:
         loaded(tmp_path / "step-1")
     assert isinstance(caught.value, Exception) and "rank 0" in str(caught.value)
     with pytest.raises(ckpt.CorruptedError):
@@ -273,7 +273,7 @@ def test_nothing_in_the_metadata_is_executed(saved: Path) -> None:
     sprung = saved.parent / "sprung"
     (saved / ".metadata.seal").unlink()
     (saved / ".metadata").write_bytes(pickle.dumps(Trap(sprung)))
-    with pytest.raises(ckpt.IncompatibleError, match="posix.mkdir"):
+    with pytest.raises(ckpt.IncompatibleError, match=r"posix\.mkdir"):
         loaded(saved)
     assert not sprung.exists()
 
@@ -305,7 +305,7 @@ def test_an_object_is_refused_by_name_until_it_is_trusted(tmp_path: Path, writer
 
 def test_another_dtype_is_refused_and_nothing_touched(saved: Path) -> None:
     made = {"large": torch.zeros(2_500_000, dtype=torch.float64), "bf16": torch.zeros(7, dtype=torch.bfloat16)}
-    with pytest.raises(ckpt.IncompatibleError, match="'large'.* torch.float32, and the target torch.float64"):
+    with pytest.raises(ckpt.IncompatibleError, match=r"'large'.* torch.float32, and the target torch.float64"):
         ckpt.dcp.load(made, saved)
     assert not made["bf16"].any()
     ckpt.dcp.load(made, saved, cast=True)

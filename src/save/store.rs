@@ -145,7 +145,8 @@ fn store(
     let mut temporary = Temporary::create(disk, path)?;
     let destination = temporary.destination().to_owned();
     temporary.reserve(encoding.len())?;
-    let plan = Plan { pieces: encoding.pieces(), crc32: encoding.needs_crc32(), restarts: &[], len: encoding.len() };
+    let plan =
+        Plan { pieces: encoding.pieces(), crc32: encoding.needs_crc32(), restarts: &[], len: encoding.len() };
     let finish = |digests: &[PieceDigest]| {
         let Head { parts, proof } = encoding.finish(digests);
         (parts, proof)

@@ -52,7 +52,8 @@ impl<'d> SharedDirectory<'d> {
         match take_lock(disk, &path, Timestamp::now()) {
             Ok(Locked::Ours(lock)) => Ok(Self { disk, staged, lock }),
             Ok(Locked::Others(holder)) => {
-                Err(Error::usage(format!("somebody else took the lock of a new directory: {holder}")).at(path))
+                Err(Error::usage(format!("somebody else took the lock of a new directory: {holder}"))
+                    .at(path))
             }
             Err(error) => Err(failure(&path, Step::Create, error)),
         }
@@ -118,7 +119,8 @@ mod tests {
     fn it_comes_to_its_name_without_its_lock() {
         let parent = tempfile::tempdir().unwrap();
         let path = fill(parent.path()).commit("step-1", Durability::Full).unwrap();
-        let names: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["a"]);
         let error = fill(parent.path()).commit("step-1", Durability::Full).unwrap_err();
         assert!(error.to_string().contains("was to be kept"), "{error}");

@@ -214,7 +214,8 @@ mod tests {
     fn windows_begin_anew_where_they_are_told_to() {
         let pieces = pieces(&[(0, 100), (65_536, 6 << 20), (65_536 + (7 << 20), 10)]);
         let restarts = [65_536, 65_536 + (7 << 20)];
-        let layout = layout(&pieces).unwrap().with_restarts(&restarts, Granule { bytes: 4096, gap: 0 }).unwrap();
+        let layout =
+            layout(&pieces).unwrap().with_restarts(&restarts, Granule { bytes: 4096, gap: 0 }).unwrap();
         let (second, third) = (65_536 + BLOCK_BYTES, restarts[1]);
         let expected = [0..65_536, 65_536..second, second..third, third..third + BLOCK_BYTES];
         assert_eq!(layout.windows().collect::<Vec<_>>(), expected);

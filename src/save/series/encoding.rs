@@ -105,7 +105,9 @@ impl<'s> Series<'s> {
     pub(super) fn pieces(&self) -> Vec<Piece<'_>> {
         let mut all = Vec::new();
         for Placed { start, body } in &self.items {
-            all.extend(body.pieces().into_iter().map(|piece| Piece { offset: piece.offset + start, ..piece }));
+            all.extend(
+                body.pieces().into_iter().map(|piece| Piece { offset: piece.offset + start, ..piece }),
+            );
         }
         all
     }

@@ -72,8 +72,7 @@ pub fn save_series_on(
     let mut temporary = Temporary::create(disk, path)?;
     let destination = temporary.destination().to_owned();
     temporary.reserve(series.len())?;
-    let plan =
-        Plan { pieces: series.pieces(), crc32: true, restarts: series.restarts(), len: series.len() };
+    let plan = Plan { pieces: series.pieces(), crc32: true, restarts: series.restarts(), len: series.len() };
     let evidence = write(&mut temporary, &plan, options, |digests| series.finish(digests))?;
     let ranges: Vec<_> = series.ranges().collect();
     if options.validate {

@@ -16,7 +16,8 @@ const CLASS: &[u8] = b"\x80\x02}q\0X\x01\0\0\0wcsomebody\nClass\ns.";
 /// A state with one tensor of bytes, none like those of another seed.
 fn state(len: usize, seed: u64) -> State<'static> {
     let mut state = State::new();
-    let bytes: Vec<u8> = (seed..).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).take(len).collect();
+    let bytes: Vec<u8> =
+        (seed..).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).take(len).collect();
     state.insert("w", TensorView::new(Dtype::U8, [len as u64], bytes).unwrap()).unwrap();
     state
 }
@@ -28,8 +29,7 @@ fn is_valid(path: &Path, range: &Range<u64>, level: Level) -> bool {
 }
 
 /// Lengths around that of a window, and small ones between them.
-const LENGTHS: [usize; 9] =
-    [10, 3 << 20, 0, 9 << 20, 100_000, BLOCK_BYTES as usize, 1, 5_000_000, 4 << 10];
+const LENGTHS: [usize; 9] = [10, 3 << 20, 0, 9 << 20, 100_000, BLOCK_BYTES as usize, 1, 5_000_000, 4 << 10];
 
 #[test]
 fn each_item_is_a_checkpoint_of_its_own() {
@@ -45,7 +45,10 @@ fn each_item_is_a_checkpoint_of_its_own() {
             assert!(item.is_proven && is_valid(&path, &item.range, Level::Load), "{item:?}");
             let options = LoadOptions::default().with_section(item.range.clone());
             let loaded = load(&path, &options).unwrap();
-            assert_eq!(loaded.tensor("w").unwrap().bytes().unwrap(), state.tensor("w").unwrap().bytes().unwrap());
+            assert_eq!(
+                loaded.tensor("w").unwrap().bytes().unwrap(),
+                state.tensor("w").unwrap().bytes().unwrap()
+            );
             let source = FileSource::open(&path).unwrap().section(item.range.clone()).unwrap();
             assert_eq!(proof_of(&source).unwrap().proof.id(), item.digest);
         }

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
@@ -39,11 +39,14 @@ def save(
         **options: Those of `Writer`.
 
     Raises:
-        Exception: What went wrong, on all ranks: as `Writer` says. A rank that died is what the process group says of it.
+        Exception: What went wrong, on all ranks: as `Writer` says. Of a rank that died, the process group says it.
     """
     writer = Writer(path, **options)
     try:
-        return dcp.save(state_dict, storage_writer=writer, planner=planner, process_group=process_group)
+        metadata: Metadata = state_dict_saver.save(
+            state_dict, storage_writer=writer, planner=planner, process_group=process_group
+        )
+        return metadata
     except CheckpointException as error:
         raise _catchable(error) from error
     finally:
@@ -72,7 +75,7 @@ def load(
     """
     reader = Reader(path, **options)
     try:
-        dcp.load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+        state_dict_loader.load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
     except CheckpointException as error:
         raise (reader.failure or _catchable(error)) from error
 
@@ -157,7 +160,7 @@ def async_save(
         if error is not None and not asked:
             raise error
     handle = _Saving()
-    response = dcp.async_save(
+    response = state_dict_saver.async_save(
         state_dict,
         storage_writer=Writer(path, **options),
         planner=planner,

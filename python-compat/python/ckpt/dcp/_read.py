@@ -215,4 +215,4 @@ def _named(error: CheckpointError | FileNotFoundError, item: ReadItem, place: Pl
     if isinstance(error, FileNotFoundError):
         return CorruptedError(place.path, f"{name}: the file isn't there")
     kind = type(error)
-    return kind(place.path, f"{name}: {error.message}", error.finding)  # type: ignore[call-arg, arg-type]
+    return kind(place.path, f"{name}: {error.message}", error.finding)  # type: ignore[arg-type]

@@ -50,7 +50,8 @@ impl<'a> Pickled<'a> {
     /// Takes up what `torch.save` wrote, so that it can be written anew, with a proof. `None` where the bytes are
     /// something else, or damaged: nothing is taken up then.
     pub fn of_archive(bytes: Vec<u8>) -> Option<Pickled<'static>> {
-        let archive = TorchArchive::open(&bytes).ok().filter(|archive| archive.kind == FormatKind::TorchZip)?;
+        let archive =
+            TorchArchive::open(&bytes).ok().filter(|archive| archive.kind == FormatKind::TorchZip)?;
         let mut records = HashMap::new();
         for entry in &archive.archive.entries {
             let (_, name) = entry.name.split_once('/')?;
@@ -61,7 +62,8 @@ impl<'a> Pickled<'a> {
             return None;
         }
         let pickle = content("data.pkl")?;
-        let ranges: Vec<_> = (0..).map_while(|key: u32| records.get(&format!("data/{key}"))).cloned().collect();
+        let ranges: Vec<_> =
+            (0..).map_while(|key: u32| records.get(&format!("data/{key}"))).cloned().collect();
         // A storage that the count missed would be lost.
         if records.keys().filter(|name| name.starts_with("data/")).count() != ranges.len() {
             return None;
