@@ -313,8 +313,13 @@ impl Place {
         let Ok(section) = Section::new(&source, self.start..self.end) else { return Ok(()) };
         match proof_of(&section) {
             Some(found) if found.proof.id() == *expected => Ok(()),
-            Some(_) => Err(self.other("it carries another proof: it was damaged, or is of another save")),
-            None => Err(self.other("it carries no proof, though it was saved with one: it is damaged")),
+            Some(_) => {
+                Err(self.other("it carries another proof: the file was damaged, or is of another save"))
+            }
+            None => {
+                Err(self
+                    .other("no item with its proof is there: the file was damaged, or is of another save"))
+            }
         }
     }
 

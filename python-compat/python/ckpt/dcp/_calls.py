@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
@@ -39,11 +39,14 @@ def save(
         **options: Those of `Writer`.
 
     Raises:
-        Exception: What went wrong, on all ranks: as `Writer` says. A rank that died is what the process group says of it.
+        Exception: What went wrong, on all ranks: as `Writer` says. Of a rank that died, the process group says it.
     """
     writer = Writer(path, **options)
     try:
-        return dcp.save(state_dict, storage_writer=writer, planner=planner, process_group=process_group)
+        metadata: Metadata = state_dict_saver.save(
+            state_dict, storage_writer=writer, planner=planner, process_group=process_group
+        )
+        return metadata
     except CheckpointException as error:
         raise _catchable(error) from error
     finally:
@@ -72,7 +75,7 @@ def load(
     """
     reader = Reader(path, **options)
     try:
-        dcp.load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
+        state_dict_loader.load(state_dict, storage_reader=reader, planner=planner, process_group=process_group)
     except CheckpointException as error:
         raise (reader.failure or _catchable(error)) from error
 
@@ -106,6 +109,18 @@ class _Saving(Future[Metadata]):
 
 
 _last: _Saving | None = None
+_group: tuple[Any, dist.ProcessGroup] | None = None
+
+
+def _own_group() -> dist.ProcessGroup | None:
+    """Returns the group for background saves: all ranks, and nobody else's messages among theirs."""
+    global _group
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    world = dist.group.WORLD
+    if _group is None or _group[0] is not world:
+        _group = (world, dist.new_group(backend="gloo"))
+    return _group[1]
 
 
 def async_save(
@@ -126,7 +141,8 @@ def async_save(
         state_dict: What is saved.
         path: The checkpoint's directory.
         planner: As `dcp.async_save` takes it.
-        process_group: As `dcp.async_save` takes it; it needs a backend for the CPU.
+        process_group: The ranks that save, for the background alone: what the training sends over the same group
+            meanwhile would mix with it, and hang. Default: a group of all ranks that is made for this.
         async_checkpointer_type: A thread, or a process of its own.
         **options: Those of `Writer`.
 
@@ -144,11 +160,11 @@ def async_save(
         if error is not None and not asked:
             raise error
     handle = _Saving()
-    response = dcp.async_save(
+    response = state_dict_saver.async_save(
         state_dict,
         storage_writer=Writer(path, **options),
         planner=planner,
-        process_group=process_group,
+        process_group=process_group if process_group is not None else _own_group(),
         async_checkpointer_type=async_checkpointer_type,
     )
     inner = response.upload_completion if isinstance(response, AsyncSaveResponse) else response

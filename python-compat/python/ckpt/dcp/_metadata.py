@@ -106,7 +106,8 @@ def load(path: Path) -> Metadata:
     except Exception as error:
         raise CorruptedError(path, f"the metadata is no pickle, or a damaged one: {error}") from error
     _check(path, metadata)
-    return metadata
+    checked: Metadata = metadata
+    return checked
 
 
 def dump(metadata: Metadata) -> bytes:
@@ -177,7 +178,8 @@ def place(directory: Path, noted: Any) -> Place:
     if not is_plain or not isinstance(start, int) or not isinstance(length, int) or start < 0 or length < 0:
         raise CorruptedError(directory / NAME, f"the metadata leads to {name!r}, bytes {start} + {length}: no item")
     if getattr(noted, "transform_descriptors", None):
-        raise IncompatibleError(directory / name, f"items are transformed by {noted.transform_descriptors}: use PyTorch")
+        how = noted.transform_descriptors
+        raise IncompatibleError(directory / name, f"items are transformed by {how}: use PyTorch")
     proof, digest = (noted.__dict__.get(key) for key in ("ckpt_proof", "ckpt_digest"))
     return Place(directory / name, start, start + length, proof, digest)
 

@@ -77,9 +77,9 @@ def last_verified(
 ) -> Path | None:
     """Returns the newest checkpoint below a directory that passes `verify`, the same one on all ranks.
 
-    Newest is the one of the highest number in its name (``step-200`` after ``step-100``); where the names have none, the
-    one that was written last. What has no metadata is no checkpoint. Rank 0 looks; each one that it passes over is
-    logged with the reason. Every rank of the group must call this.
+    Newest is the one of the highest number in its name (``step-200`` after ``step-100``); where the names have none,
+    the one that was written last. What has no metadata is no checkpoint. Rank 0 looks; each one that it passes over
+    is logged with the reason. Every rank of the group must call this.
 
     Args:
         root: The directory of checkpoints.

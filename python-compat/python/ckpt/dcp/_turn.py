@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 _EXECUTOR = "AsyncCheckpointExecutor"
 """What PyTorch calls the thread of `async_save`. It ends with its save."""
 
 _lock = threading.Lock()
 _last: threading.Thread | None = None
+_taken: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 def take() -> None:
@@ -20,6 +22,10 @@ def take() -> None:
     global _last
     current = threading.current_thread()
     with _lock:
+        # A thread of PyTorch's has one save, and a place in the row that it keeps.
+        if current.name.startswith(_EXECUTOR) and current in _taken:
+            return
+        _taken.add(current)
         before, _last = _last, current
     if before is not None and before is not current and before.name.startswith(_EXECUTOR):
         before.join()

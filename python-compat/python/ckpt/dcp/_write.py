@@ -39,12 +39,12 @@ class _Share:
 class Writer(StorageWriter):
     """Writes a checkpoint that has its name only when all of it is on the disk, with proofs inside.
 
-    Every rank writes its own file into a directory beside the destination, syncs it, reads it back and verifies it. When
-    all ranks are done, the coordinator looks whether every item is there, writes the metadata, and renames the
-    directory: once. A failure on any rank fails the save on all, and nothing has the checkpoint's name. What has its name
-    is never written into again.
+    Every rank writes its own file into a directory beside the destination, syncs it, reads it back and verifies it.
+    When all ranks are done, the coordinator looks whether every item is there, writes the metadata, and renames the
+    directory: once. A failure on any rank fails the save on all, and nothing has the checkpoint's name. What has its
+    name is never written into again.
 
-    All ranks must see the same file system. One after the other, background saves are ordered.
+    All ranks must see the same file system. Background saves come one after the other.
 
     Args:
         path: The checkpoint's directory. It must not be there; those above it are made.
@@ -101,7 +101,8 @@ class Writer(StorageWriter):
         return "://" not in str(checkpoint_id)
 
     def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None:
-        """Gives up what was staged for an earlier save, and begins the next one."""
+        """Begins another save, once the one before it is over; what that has left staged is given up."""
+        _turn.take()
         self.close()
         if checkpoint_id is not None:
             self.path = Path(checkpoint_id)
