@@ -185,8 +185,7 @@ class Reader(StorageReader):
             content, digest = _native.read_item(place)
             if place.digest is not None and digest != place.digest and self.verify:
                 raise CorruptedError(place.path, "its bytes aren't those that were saved")
-            level = "container" if self.trusted else "load"
-            arguments = verify_arguments(level, None, False, False, self.allowed_globals, False, self.threads, None)
+            arguments = verify_arguments("load", None, False, False, self.allowed_globals, False, self.threads, None)
             report = Report.of(_native.verify_bytes(place.path, content, arguments))
             reason = report.reason
             if reason is not None and reason.verdict == "incompatible":
