@@ -99,9 +99,10 @@ impl<'a> Pickled<'a> {
 }
 
 /// Returns where a record's bytes are, if they are there as they are and have their checksum.
-fn whole(archive: &Vec<u8>, entry: &Entry) -> Option<Range<u64>> {
-    let bytes = read_vec(archive, entry.data.clone()).ok()?;
-    let is_whole = entry.crc32.is_none_or(|crc32| crc32 == Crc32::of(&bytes).value());
+fn whole(archive: &[u8], entry: &Entry) -> Option<Range<u64>> {
+    let (start, end) = (usize::try_from(entry.data.start).ok()?, usize::try_from(entry.data.end).ok()?);
+    let bytes = archive.get(start..end)?;
+    let is_whole = entry.crc32.is_none_or(|crc32| crc32 == Crc32::of(bytes).value());
     (is_whole && entry.method == Method::Stored).then(|| entry.data.clone())
 }
 
