@@ -100,8 +100,8 @@ impl<'a> Pickled<'a> {
 
 /// Returns where a record's bytes are, if they are there as they are and have their checksum.
 fn whole(archive: &[u8], entry: &Entry) -> Option<Range<u64>> {
-    let place = |at: u64| usize::try_from(at).ok();
-    let bytes = archive.get(place(entry.data.start)?..place(entry.data.end)?)?;
+    let (start, end) = (usize::try_from(entry.data.start).ok()?, usize::try_from(entry.data.end).ok()?);
+    let bytes = archive.get(start..end)?;
     let is_whole = entry.crc32.is_none_or(|crc32| crc32 == Crc32::of(bytes).value());
     (is_whole && entry.method == Method::Stored).then(|| entry.data.clone())
 }
