@@ -181,7 +181,10 @@ def _by_torch(path: PathLike, what: str, verify: bool, map_location: Any, allowe
     import torch
 
     try:
-        with torch.serialization.safe_globals([_named(name) for name in allowed_globals]):
+        # What was registered before stays: PyTorch would forget it at the end of the block.
+        known = torch.serialization.get_safe_globals()
+        allowed = [one for one in map(_named, allowed_globals) if one not in known]
+        with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location=device_of(map_location) or "cpu", weights_only=True)
     except Exception as error:
         raise IncompatibleError(path, f"it holds {what}, and PyTorch's safe reader says: {error}") from error
