@@ -353,7 +353,7 @@ pub(crate) fn load_item_into(
     let filled = py.detach(|| {
         place.check()?;
         let places = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-        let bytes = places.and_then(|(start, end)| memory.bytes_mut().get_mut(start..end));
+        let bytes = places.and_then(|(start, end)| memory.part_mut(start, end.checked_sub(start)?));
         let bytes = bytes.ok_or_else(|| Error::usage("the tensor reaches beyond its storage"))?;
         core::load_into(&place.path, &mut [Target { name: "", dtype, shape: &shape, bytes }], &options)
     });
@@ -394,29 +394,4 @@ pub(crate) fn verify_bytes<'py>(
     let options = arguments.options(py)?;
     let bytes = bytes.as_bytes().to_vec();
     records::dict(py, &py.detach(|| verify_source(&path, &bytes, &options)))
-}
-
-/// Checks an item. Returns the report as a dict.
-#[pyfunction]
-pub(crate) fn verify_item(
-    py: Python<'_>,
-    place: Place,
-    arguments: VerifyArguments,
-) -> PyResult<Bound<'_, PyAny>> {
-    let options = arguments.options(py)?;
-    let check = || {
-        place.check()?;
-        let failed = |error| Error::io(&place.path, "read it", error);
-        let source =
-            if options.fresh { FileSource::open_fresh(&place.path) } else { FileSource::open(&place.path) };
-        let bytes = source.as_ref().map_or(0, FileSource::len);
-        let section = source.map_err(failed)?.section(place.start..place.end);
-        let section = section.map_err(|_| {
-            let (start, end) = (place.start, place.end);
-            let message = format!("the item lies at bytes {start}..{end}, and the file has {bytes}");
-            Error::found(&place.path, Finding::corrupted(Code::Truncated, Level::Size, message))
-        })?;
-        Ok(verify_source(&place.path, &section, &options))
-    };
-    records::dict(py, &py.detach(check).map_err(|error: Error| errors::raise(py, &error))?)
 }

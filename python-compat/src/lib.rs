@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use super::dcp::{
         Staging, load_item, load_item_into, read_item, read_sealed, refuse_existing, save_series, stage,
-        verify_bytes, verify_item,
+        verify_bytes,
     };
     #[pymodule_export]
     use super::errors::Unfit;

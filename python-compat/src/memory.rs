@@ -24,11 +24,12 @@ pub(crate) struct Memory {
     owner: Py<PyAny>,
 }
 
-// SAFETY: the memory may be read from any thread: it doesn't move, and is freed with its owner, whose reference count is
-// only touched by the interpreter's own rules (`Py`).
+// SAFETY: the memory may be read from any thread: it is freed with its owner, whose reference count is only touched by
+// the interpreter's own rules (`Py`). It moves only where somebody resizes the storage meanwhile: the documentation of
+// `ckpt.save` and `ckpt.load_into` forbids that, as it can't be prevented from here.
 unsafe impl Send for Memory {}
-// SAFETY: as above. That nobody writes to it at the same time is what `ckpt.save` asks of its caller, as `torch.save`
-// does; who does all the same gets a file of bytes from before and after.
+// SAFETY: as above. That nobody writes to it at the same time is asked of the caller, too, as `torch.save` does; who does
+// all the same gets a file of bytes from before and after.
 unsafe impl Sync for Memory {}
 
 impl Memory {

@@ -124,6 +124,23 @@ impl Checked {
         }));
     }
 
+    /// Python objects that only trusted code can rebuild: intact is all that can be asked of them, and one note says
+    /// so for all of their names.
+    pub(super) fn settle_for_intact(&mut self) {
+        let (trust, others): (Vec<Finding>, Vec<Finding>) =
+            self.findings.drain(..).partition(|finding| finding.code == Code::NeedsTrust);
+        self.findings = others;
+        if let Some(first) = trust.first() {
+            let names =
+                if trust.len() > 1 { format!(", and {} more", trust.len() - 1) } else { String::new() };
+            let message = format!(
+                "needs trust by nature, so that intact is all that is asked: {}{names}",
+                first.message
+            );
+            self.findings.push(Finding::note(Code::IntactOnly, first.level, message));
+        }
+    }
+
     /// Makes one note of those that say the same of several `parts`: a hundred shards have no checksums.
     pub(super) fn merge_notes(&mut self, parts: &str) {
         let mut counts: HashMap<(Code, String), usize> = HashMap::new();

@@ -90,7 +90,9 @@ impl History {
                 Ok(text) => text,
                 Err(error) => return Err(Error::io(path, "read the failure log", error)),
             };
-        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        // A path may begin or end with a space.
+        let lines = text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let lines = lines.filter(|line| !line.trim_ascii().is_empty());
         let mut read = FailureLines::default();
         for line in lines {
             match parse(line) {

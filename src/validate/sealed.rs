@@ -7,7 +7,9 @@ use std::path::Path;
 use super::contents::Checked;
 use super::size::unreadable;
 use super::{VerifyOptions, blocks, size};
+use crate::format::hugging_face::checkpoint_step;
 use crate::io::FileSource;
+use crate::io::commit::is_temporary;
 use crate::record::{Code, Finding, FormatKind, Integrity, Level, Seal};
 
 /// How deep directories are looked into: those of training engines lie two deep.
@@ -38,26 +40,31 @@ pub(super) fn check(
     }
     for name in &sealed {
         let path = directory.join(name);
-        if !path.exists() {
-            let message = "it was sealed as a part of the checkpoint, and is missing";
-            checked
-                .findings
-                .push(Finding::corrupted(Code::ArtifactMissing, Level::Size, message).at_file(name));
-        } else if !is_checked(name) {
-            checked.absorb(name, hold(&path, options));
+        match path.try_exists() {
+            Ok(true) if is_checked(name) => {}
+            Ok(true) => checked.absorb(name, hold(&path, options)),
+            Ok(false) => {
+                let message = "it was sealed as a part of the checkpoint, and is missing";
+                let finding = Finding::corrupted(Code::ArtifactMissing, Level::Size, message);
+                checked.findings.push(finding.at_file(name));
+            }
+            Err(error) => checked.findings.push(unreadable(Level::Size, &error).at_file(name)),
         }
     }
     sealed.len()
 }
 
-/// Finds the names of what has a seal, in order.
+/// Finds the names of what has a seal, in order. Checkpoints in directories of their own, and what is on its way, are
+/// no parts of this one.
 fn collect(directory: &Path, prefix: &str, depth: u32, sealed: &mut Vec<String>) -> io::Result<()> {
     let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let own = entry.file_name();
+        let name = format!("{prefix}{}", own.to_string_lossy());
         if entry.file_type()?.is_dir() {
-            if depth > 0 {
+            let is_other = is_temporary(&own) || checkpoint_step(&own.to_string_lossy()).is_some();
+            if depth > 0 && !is_other {
                 collect(&entry.path(), &format!("{name}/"), depth - 1, sealed)?;
             }
         } else if let Some(name) = name.strip_suffix(Seal::SUFFIX) {

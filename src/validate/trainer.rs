@@ -47,24 +47,10 @@ fn check_artifact(directory: &Path, artifact: &Artifact, options: &VerifyOptions
         role => {
             let mut checked = file::check(&path, options);
             if role.needs_trust() {
-                settle_for_intact(&mut checked);
+                checked.settle_for_intact();
             }
             checked
         }
-    }
-}
-
-/// Python objects that only trusted code can rebuild: intact is all that can be asked of them, and one
-/// note says so for all of their names.
-fn settle_for_intact(checked: &mut Checked) {
-    let (trust, others): (Vec<Finding>, Vec<Finding>) =
-        checked.findings.drain(..).partition(|finding| finding.code == Code::NeedsTrust);
-    checked.findings = others;
-    if let Some(first) = trust.first() {
-        let names = if trust.len() > 1 { format!(", and {} more", trust.len() - 1) } else { String::new() };
-        let message =
-            format!("needs trust by nature, so that intact is all that is asked: {}{names}", first.message);
-        checked.findings.push(Finding::note(Code::IntactOnly, first.level, message));
     }
 }
 

@@ -46,7 +46,8 @@ def load(
         IncompatibleError: The bytes are fine, and of no use here.
         NeedsTrustError: The file holds objects that only a pickle can make; the message names the first.
         OSError: The file can't be read.
-        ValueError: `map_location` is no device: what `torch.load` takes beside one says where a tensor was.
+        ValueError: `trusted` with `tensors` or `required_keys`; or `map_location` is no device: what `torch.load` takes
+            beside one says where a tensor was.
 
     >>> import ckpt, torch, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "step-100.pt"
@@ -64,6 +65,8 @@ def load(
         "progress": progress,
     }
     if trusted:
+        if arguments["tensors"] or arguments["required_keys"]:
+            raise ValueError("with trusted=True the whole file is loaded: tensors and required_keys can't be asked for")
         return _trusted(path, verify, map_location)
     try:
         return _native.load(path, arguments, device_of(map_location))
@@ -149,14 +152,16 @@ def _apart_from_each_other(tensors: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: int(item[1].data_ptr())):
-        if _is_plain(tensor) and (tensor.nbytes == 0 or tensor.data_ptr() >= end):
+        if is_plain_memory(tensor) and (tensor.nbytes == 0 or tensor.data_ptr() >= end):
             found[name] = tensor
             end = max(end, tensor.data_ptr() + tensor.nbytes)
     return found
 
 
-def _is_plain(tensor: Any) -> bool:
-    return bool(tensor.device.type == "cpu" and tensor.is_contiguous())
+def is_plain_memory(tensor: Any) -> bool:
+    """Returns whether a tensor's elements are the bytes of its memory, in order, on the host."""
+    is_turned = tensor.is_conj() or tensor.is_neg()
+    return bool(tensor.device.type == "cpu" and tensor.is_contiguous() and not is_turned)
 
 
 def device_of(map_location: Any) -> Any:

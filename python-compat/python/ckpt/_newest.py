@@ -5,6 +5,7 @@ For the plug-ins, whose directories aren't laid out by ckpt.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import zipfile
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._allowed import registered_globals
-from ._verify import info, verify
-from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
+from ._verify import info, require_valid, verify
+from .errors import CorruptedError, IncompatibleError, NeedsTrustError
 from .records import Report
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ def _walk(candidates: list[_Candidate], trusted: bool, remedy: str) -> tuple[str
             return candidate.path, skipped
         if report.verdict == "incompatible":
             raise _unfit(report, remedy)
+        if report.verdict == "unreadable":
+            require_valid(report)
         skipped.append(_skip(str(report)))
     return None, skipped
 
@@ -105,10 +108,13 @@ def _looked_at(paths: Iterable[Path], step_of: Callable[[str], int | None]) -> t
             path = os.path.realpath(link, strict=True)
             info(path)
             candidates[path] = _Candidate(path, step_of(path), os.stat(path).st_mtime_ns)
-        except CheckpointError as error:
+        except CorruptedError as error:
             skipped.append(_skip(f"{link}: {error}"))
         except OSError as error:
-            skipped.append(_skip(f"{link}: unreadable: {error.strerror or error}"))
+            # A link that leads nowhere is no checkpoint. What can't be read may be a good one: see the callers.
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
+            skipped.append(_skip(f"{link}: {error.strerror or error}"))
     return list(candidates.values()), skipped
 
 
@@ -147,13 +153,13 @@ def _decided_by_rank_0(decide: Callable[[], str | None]) -> str | None:
 
     if not (dist.is_available() and dist.is_initialized()):
         return decide()
-    outcome: list[str | CheckpointError | None] = [None]
+    outcome: list[str | Exception | None] = [None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = decide()
-        except CheckpointError as error:
+        except Exception as error:  # whatever it is: the others wait for it
             outcome[0] = error
     dist.broadcast_object_list(outcome, src=0)
-    if isinstance(outcome[0], CheckpointError):
+    if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]

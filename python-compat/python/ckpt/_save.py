@@ -30,7 +30,8 @@ def save(
 
     The file is written beside its destination, synced, read back from the device and verified, and only then renamed.
     Whatever happens meanwhile, at `path` is the old file whole or the new one whole. Tensors are read where they are,
-    without a copy; don't change them before `save` returns.
+    without a copy; don't change them before `save` returns, and above
+    all don't resize their storages, which would free the memory that is read.
 
     Args:
         value: A ``state_dict``, or any nesting of dicts, lists, plain values and tensors. A ``.pt`` takes everything

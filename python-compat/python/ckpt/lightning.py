@@ -60,8 +60,9 @@ class CkptIO(CheckpointIO):
     """Saves Lightning's checkpoints with `ckpt.save`: atomic, durable, verified, with their proof inside.
 
     At a checkpoint's name is the old file whole or the new one whole, at every moment, wherever the directory for
-    temporary files is. What `Trainer` and `Fabric` load is verified, too. ``LightningModule.load_from_checkpoint``
-    reads a file without any plug-in: give it what `last_verified` returned.
+    temporary files is; a name that is a link (``save_last="link"``) is free while the file is written. What `Trainer`
+    and `Fabric` load is verified, too. ``LightningModule.load_from_checkpoint`` reads a file without any plug-in: give
+    it what `last_verified` returned.
 
     Args:
         validate: Whether each file is read back and verified before it takes its name.

@@ -222,7 +222,8 @@ class Manager:
 
         Raises:
             ValueError: A value that no checkpoint of a manager can hold; the message has the keys that lead to it.
-            OSError: It could not be saved; or another writer has the run.
+                Or another writer has the run.
+            OSError: It could not be saved.
             CheckpointError: What was written couldn't be read back as it was.
             OSError, CheckpointError, ValueError: An earlier save in the background failed, and this isn't the last one.
         """
@@ -252,7 +253,7 @@ class Manager:
 
         Raises:
             ValueError: A value that no checkpoint of a manager can hold; the message has the keys that lead to it.
-            OSError: Another writer has the run.
+            ValueError: Another writer has the run.
             OSError, CheckpointError, ValueError: An earlier save failed.
         """
         request = _request(step, metrics, metadata, artifacts)
@@ -382,7 +383,8 @@ class Manager:
             The names of those that were removed.
 
         Raises:
-            OSError: Another writer has the run, or one can't be removed: what is newer than that is left.
+            ValueError: Another writer has the run.
+            OSError: One can't be removed: what is newer than that is left.
         """
         plan = self.plan() if plan is None else plan
         return tuple(self._native.prune(plan.to_dict()["decisions"]))

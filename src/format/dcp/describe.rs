@@ -111,6 +111,8 @@ fn shard_number<'a>(
     numbers: &mut HashMap<&'a str, usize>,
     shards: &mut Vec<String>,
 ) -> Taken<usize> {
+    // Each time: it is hashed for every item, however often the file shares it.
+    reader.charge(path.len())?;
     if let Some(&number) = numbers.get(path) {
         return Ok(number);
     }
@@ -118,7 +120,7 @@ fn shard_number<'a>(
         let message = format!("an item's path {} {reason}", quoted(path));
         return Err(Box::new(Finding::incompatible(Code::IndexMalformed, Level::Size, message)));
     }
-    reader.charge(ITEM_COST + path.len())?;
+    reader.charge(ITEM_COST)?;
     let number = shards.len();
     shards.push(path.to_owned());
     numbers.insert(path, number);
@@ -207,7 +209,7 @@ fn read_chunk<'a>(
     let state = reader.object(chunk, class::CHUNK)?;
     let offsets = reader.size(reader.field(state, "offsets")?, "a chunk's offsets")?;
     let sizes = reader.size(reader.field(state, "sizes")?, "a chunk's sizes")?;
-    reader.charge(offsets.len() + sizes.len())?;
+    reader.charge(name.len() + offsets.len() + sizes.len())?;
     let place = places.remove(&(name, Some(offsets)));
     let (offsets, sizes) = (unsigned(offsets), unsigned(sizes));
     let fits = |((offset, size), length): ((&u64, &u64), &u64)| {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -58,14 +59,22 @@ pub fn clean_beside(disk: &dyn Disk, path: &Path) -> usize {
     resolved.and_then(|path| Some(clean(disk, path.parent()?))).unwrap_or(0)
 }
 
+/// The file in a [`SharedDirectory`](super::SharedDirectory) whose lock is held by who will commit it.
+pub(super) const SHARED_LOCK: &str = ".lock";
+
 /// Removes the staged directories at a place, and returns how many those were: whoever holds `lock` is the only
-/// one who stages there, and stages none yet. Where the lock isn't sure, the old ones.
+/// one who stages there, and stages none yet. Where the lock isn't sure, the old ones. Those that have a lock of their
+/// own are left to [`clean_shared`](super::clean_shared): other jobs may be filling them.
 ///
 /// As with [`clean()`], what can't be listed or removed stays, and nothing is made durable.
 pub fn clean_staged(disk: &dyn Disk, directory: &Path, lock: &dyn DiskLock) -> usize {
     let names = disk.list(directory).unwrap_or_default();
     let ours = names.iter().filter(|name| is_temporary(name));
-    let remove = |name: &&OsString| disk.remove_abandoned_tree(&directory.join(name), lock.is_sure());
+    let remove = |name: &&OsString| -> io::Result<bool> {
+        let path = directory.join(name);
+        let is_shared = disk.stat(&path.join(SHARED_LOCK))?.is_some();
+        if is_shared { Ok(false) } else { disk.remove_abandoned_tree(&path, lock.is_sure()) }
+    };
     ours.filter(|name| remove(name).unwrap_or(false)).count()
 }
 

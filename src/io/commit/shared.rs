@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::clean::is_temporary;
+use super::clean::{SHARED_LOCK as LOCK, is_temporary};
 use super::disk::{Disk, DiskLock, Locked};
 use super::failure::{Step, failure};
 use super::lock::take_lock;
 use super::staged::StagedDirectory;
 use super::temporary::Durability;
 use crate::Error;
-
-/// The file in a staged directory whose lock is held by who will commit it.
-const LOCK: &str = ".lock";
 
 /// A directory that the processes of a job fill together, beside the place where it will be.
 ///
@@ -71,12 +68,12 @@ impl<'d> SharedDirectory<'d> {
     /// As [`StagedDirectory::commit`].
     pub fn commit(self, name: &str, durability: Durability) -> Result<PathBuf, Error> {
         let Self { disk, staged, lock } = self;
-        let path = staged.path().join(LOCK);
-        // Who cleans leaves a directory without a lock alone for a day.
-        disk.remove(&path).map_err(|error| failure(&path, Step::Remove, error))?;
-        let path = staged.commit(name, durability);
+        let path = staged.commit(name, durability)?;
+        // Not before: without its lock, who cleans would take the directory for nobody's. It is no part of the
+        // checkpoint, and one that a crash leaves there does no harm.
+        drop(disk.remove(&path.join(LOCK)));
         drop(lock);
-        path
+        Ok(path)
     }
 }
 

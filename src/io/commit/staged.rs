@@ -80,8 +80,8 @@ impl<'d> StagedDirectory<'d> {
     /// Gives the directory its name, also where another directory has it: that one is removed.
     ///
     /// The two change places in one step, so that one of them has the name at every moment, and the old one goes
-    /// when the new one is durable. Where the file system can't do that, the old one loses its name first: a crash
-    /// in that moment leaves neither. The name may lie in a directory below that is there: `checkpoints/7`.
+    /// when the new one is durable. Where the file system can't do that, the old one is called `.NAME.before` for a
+    /// moment; where a crash left it so, the next call gives it its name back, or removes it. The name may lie in a directory below that is there: `checkpoints/7`.
     ///
     /// # Errors
     ///
@@ -128,6 +128,7 @@ impl<'d> StagedDirectory<'d> {
         if durability == Durability::Full {
             self.disk.sync_directory(from).map_err(|error| failure(&path, Step::Sync, error))?;
         }
+        self.bring_back(&path).map_err(failed)?;
         let is_there = self.disk.stat(&path).map_err(failed)?.is_some_and(|stat| stat.is_directory);
         let existing = if is_there { Existing::Swap } else { Existing::Keep };
         match self.disk.rename(from, &path, existing) {
@@ -142,14 +143,27 @@ impl<'d> StagedDirectory<'d> {
         synced.map(|()| path)
     }
 
-    /// Renames `from`, after what has that name got a temporary one.
+    /// Renames `from`, after what has that name got another one: none that counts as temporary, since it is the only
+    /// one there is for a moment.
     fn rename_in_turn(&self, from: &Path, path: &Path) -> io::Result<()> {
-        let aside = self.parent.join(temporary_name());
+        let aside = aside(path);
         self.disk.rename(path, &aside, Existing::Keep)?;
         match self.disk.rename(from, path, Existing::Keep) {
             // As if they had changed places.
             Ok(()) => self.disk.rename(&aside, from, Existing::Keep),
             Err(error) => self.disk.rename(&aside, path, Existing::Keep).and(Err(error)),
+        }
+    }
+
+    /// Gives a directory its name back that a crash left aside; one that was replaced meanwhile is removed.
+    fn bring_back(&self, path: &Path) -> io::Result<()> {
+        let aside = aside(path);
+        if self.disk.stat(&aside)?.is_none() {
+            return Ok(());
+        }
+        match self.disk.stat(path)? {
+            None => self.disk.rename(&aside, path, Existing::Keep),
+            Some(_) => self.disk.remove_tree(&aside),
         }
     }
 
@@ -171,6 +185,12 @@ impl<'d> StagedDirectory<'d> {
             Durability::None => Ok(()),
         }
     }
+}
+
+/// Returns what a directory is called while another takes its name.
+fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.before"))
 }
 
 impl Drop for StagedDirectory<'_> {

@@ -87,7 +87,11 @@ pub fn save_series_on(
         path: destination,
         bytes: series.len(),
         items: ranges.into_iter().zip(&evidence).map(saved).collect(),
-        validated: options.validate.then_some(options.level),
+        validated: options.validate.then_some(if items.iter().any(needs_trust) {
+            options.level.min(Level::Container)
+        } else {
+            options.level
+        }),
         elapsed: start.elapsed(),
     })
 }

@@ -57,4 +57,5 @@ def say_version(path: PathLike, version: str | None, log: logging.Logger) -> Non
 def version_of(value: Any) -> str | None:
     """Returns the version that a loaded checkpoint says it has, as text; ``None`` where it says nothing of use."""
     version = value.get("version") if isinstance(value, Mapping) else None
-    return str(version) if isinstance(version, (str, int, float)) else None
+    is_said = isinstance(version, (str, int, float)) and not isinstance(version, bool) and version != ""
+    return str(version) if is_said else None

@@ -88,13 +88,16 @@ class _Saving(Future[Metadata]):
         self.was_asked = False
 
     def result(self, timeout: float | None = None) -> Metadata:
-        found = super().result(timeout)
-        self.was_asked = True
-        return found
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return super().result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
+        found = super().exception(timeout)
+        # Who gave up waiting hasn't heard how it went.
         self.was_asked = True
-        return super().exception(timeout)
+        return found
 
     def take_over(self, inner: Future[Any]) -> None:
         """Ends as another future did."""
@@ -157,7 +160,7 @@ def async_save(
     if before is not None:
         asked = before.was_asked
         error = before.exception()
-        if error is not None and not asked:
+        if error is not None and not _all_asked(asked, process_group):
             raise error
     handle = _Saving()
     response = state_dict_saver.async_save(
@@ -173,6 +176,15 @@ def async_save(
     return handle
 
 
+def _all_asked(asked: bool, group: dist.ProcessGroup | None) -> bool:
+    """Returns whether all ranks have asked how a save went, which failed on all of them: else all raise it."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return asked
+    told: list[Any] = [None] * dist.get_world_size(group if group is not None else _own_group())
+    dist.all_gather_object(told, asked, group=group if group is not None else _own_group())
+    return all(told)
+
+
 def _catchable(error: CheckpointException) -> Exception:
     """Returns the first rank's failure, as an `Exception` that says which rank it was."""
     failures = sorted(error.failures.items())
@@ -186,8 +198,11 @@ def _catchable(error: CheckpointException) -> Exception:
         return cause
     if isinstance(cause, OSError) and cause.errno is not None:
         return type(cause)(cause.errno, f"{where}: {cause.strerror}", cause.filename)
-    if isinstance(cause, (ValueError, TypeError, NotImplementedError)):
+    if isinstance(cause, Exception) and type(cause) in (ValueError, TypeError, NotImplementedError):
         return type(cause)(f"{where}: {cause}")
+    if isinstance(cause, ValueError):
+        # Its subclasses are made of more than a text.
+        return ValueError(f"{where}: {type(cause).__name__}: {cause}")
     if isinstance(cause, Exception):
         return RuntimeError(f"{where}: {type(cause).__name__}: {cause}")
     return RuntimeError(f"{where}: {cause!r}")

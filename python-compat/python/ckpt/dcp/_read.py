@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.storage import StorageReader
 from torch.futures import Future
 
 from .. import _native
+from .._load import is_plain_memory
 from .._options import PathLike, words
 from .._verify import _arguments as verify_arguments
 from .._verify import require_valid
@@ -160,7 +161,7 @@ class Reader(StorageReader):
         entry, chunk = _metadata.chunk_of(self._metadata, item.storage_index)
         place, arguments = self._place(item), self._load_arguments()
         is_whole = item.lengths == chunk.sizes
-        is_plain = type(target) is torch.Tensor and target.device.type == "cpu" and target.is_contiguous()
+        is_plain = type(target) is torch.Tensor and is_plain_memory(target)
         try:
             if is_whole and is_plain and target.dtype == entry.properties.dtype:
                 _native.load_item_into(place, target, arguments)
@@ -187,11 +188,9 @@ class Reader(StorageReader):
                 raise CorruptedError(place.path, "its bytes aren't those that were saved")
             arguments = verify_arguments("load", None, False, False, self.allowed_globals, False, self.threads, None)
             report = Report.of(_native.verify_bytes(place.path, content, arguments))
-            reason = report.reason
-            if reason is not None and reason.verdict == "incompatible":
-                if not self.trusted:
-                    raise NeedsTrustError(place.path, f"{reason.message}; {_REMEDY}", reason.to_dict())
-            elif self.verify:
+            if not self.trusted:
+                _require_safe(place.path, report)
+            elif self.verify and report.verdict != "incompatible":
                 require_valid(report)
         except (CheckpointError, FileNotFoundError) as error:
             raise _named(error, item, place) from None
@@ -206,6 +205,19 @@ class Reader(StorageReader):
             "threads": self.threads,
             "progress": None,
         }
+
+
+def _require_safe(path: Path, report: Report) -> None:
+    """Refuses what the planner must not be given: it hands values to PyTorch's reader that executes them.
+
+    So nothing passes but an archive that the safe reader has read to its end, whether or not checksums are asked for.
+    """
+    reason = report.reason
+    if report.verdict == "corrupted":
+        require_valid(report)
+    if report.verdict != "valid" or report.format != "torch-zip":
+        what = reason.message if reason is not None else f"it is a {report.format} file, and no archive of PyTorch"
+        raise NeedsTrustError(path, f"{what}; {_REMEDY}", reason.to_dict() if reason is not None else None)
 
 
 def _named(error: CheckpointError | FileNotFoundError, item: ReadItem, place: Place) -> CheckpointError:

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
-from .. import _native
 from .._options import PathLike
-from .._verify import _arguments as verify_arguments
 from .._verify import require_valid
-from ..errors import CheckpointError, CorruptedError
-from ..records import Report
+from .._verify import verify as check
+from ..errors import CorruptedError
 from . import _metadata
 
 _log = logging.getLogger("ckpt.dcp")
@@ -34,39 +31,7 @@ def verify(path: PathLike, *, fresh: bool = False, threads: int | None = None) -
         IncompatibleError: It isn't a checkpoint that can be read.
         OSError: It can't be read.
     """
-    directory = Path(path)
-    metadata = _metadata.load(directory / _metadata.NAME)
-    for index, noted in (metadata.storage_data or {}).items():
-        place = _metadata.place(directory, noted)
-        # What must be trusted is checked by its bytes alone.
-        is_value = isinstance(metadata.state_dict_metadata.get(index.fqn), BytesStorageMetadata)
-        try:
-            if is_value and place.digest is not None:
-                _, digest = _native.read_item(place)
-                if digest != place.digest:
-                    raise CorruptedError(place.path, "its bytes aren't those that were saved")
-                continue
-            arguments = verify_arguments("load", None, False, False, (), fresh, threads, None)
-            report = Report.of(_native.verify_item(place, arguments))
-            if not (is_value and report.verdict == "incompatible"):
-                require_valid(report)
-        except FileNotFoundError:
-            raise CorruptedError(place.path, f"the file of {_metadata.named(index)} isn't there") from None
-        except CheckpointError as error:
-            error.message = f"{_metadata.named(index)}: {error.message}"
-            raise
-    _check_covered(directory, metadata)
-
-
-def _check_covered(directory: Path, metadata: Metadata) -> None:
-    """Refuses a tensor of which chunks are missing."""
-    for fqn, entry in metadata.state_dict_metadata.items():
-        if isinstance(entry, BytesStorageMetadata):
-            continue
-        saved = sum(chunk.sizes.numel() for chunk in entry.chunks)
-        if saved != entry.size.numel():
-            message = f"'{fqn}' has {entry.size.numel()} elements, and its chunks {saved}"
-            raise CorruptedError(directory / _metadata.NAME, message)
+    require_valid(check(path, fresh=fresh, threads=threads))
 
 
 def last_verified(
@@ -89,6 +54,7 @@ def last_verified(
         threads: How many threads read.
 
     Raises:
+        CorruptedError: There are checkpoints, and none can be used: to begin anew is yours to decide.
         IncompatibleError: The newest sound one can't be read by this version: to pass it over would lose progress.
         OSError: One can't be read. On all ranks, as the other.
     """
@@ -112,13 +78,18 @@ def _newest(root: Path, fresh: bool, threads: int | None) -> Path | None:
     if not root.is_dir():
         return None
     there = [path for path in root.iterdir() if not path.name.startswith(".") and (path / _metadata.NAME).is_file()]
+    newest: CorruptedError | None = None
     for path in sorted(there, key=_age, reverse=True):
         try:
             verify(path, fresh=fresh, threads=threads)
         except CorruptedError as error:
             _log.warning("%s is passed over: %s", path, error)
+            newest = newest or error
             continue
         return path
+    if newest is not None:
+        newest.message += f"; it is the newest of {len(there)} below {root}, and none of them can be used"
+        raise newest
     return None
 
 

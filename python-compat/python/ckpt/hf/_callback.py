@@ -72,7 +72,7 @@ class CkptCallback(TrainerCallback):
         try:
             agree(lambda: _sync(run / name_of(state.global_step)))
             agree((lambda: self._seal(run, state)) if args.should_save else None)
-        except (CheckpointError, OSError) as error:
+        except (CheckpointError, OSError, ValueError) as error:
             logger.error("%s isn't good, and nothing is removed: %s", run / name_of(state.global_step), error)
             if self.on_failure == "raise":
                 raise

@@ -10,7 +10,6 @@ from .. import _native
 from .._retention import Keep
 from .._together import agree, rank
 from .._verify import require_valid, verify
-from ..errors import CheckpointError
 from ._checkpoints import STATE, logger, name_of, prove, remove_old
 from ._resume import last_verified
 
@@ -74,7 +73,7 @@ class CkptTrainerMixin(_Trainer):
         best = self.state.best_model_checkpoint
         try:
             self._ckpt_save(run, model, trial)
-        except (CheckpointError, OSError) as error:
+        except Exception as error:  # PyTorch says of a full disk that it is a RuntimeError
             self.state.best_model_checkpoint = best
             logger.error("%s wasn't saved; the older ones are as they were: %s", run / self._ckpt_name(), error)
             if self.ckpt_on_failure == "raise":

@@ -78,10 +78,17 @@ pub(super) fn remove_abandoned_tree(path: &Path, is_sure: bool) -> io::Result<bo
     names::remove_tree(path).map(|()| true)
 }
 
-/// Returns whether a directory and what is in it were written long ago. Those that are staged hold files only.
+/// Returns whether a directory and what is in it were written long ago.
 fn is_old_tree(path: &Path, modified: SystemTime) -> io::Result<bool> {
     for entry in std::fs::read_dir(path)? {
-        if !is_past(entry?.metadata()?.modified()?) {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let is_old = if metadata.is_dir() {
+            is_old_tree(&entry.path(), metadata.modified()?)?
+        } else {
+            is_past(metadata.modified()?)
+        };
+        if !is_old {
             return Ok(false);
         }
     }
