@@ -14,7 +14,7 @@ use ckpt::io::commit::{
 use ckpt::io::{FileSource, ReadAt as _, Section};
 use ckpt::record::{BLOCK_BYTES, Code, Finding, Level, Seal};
 use ckpt::save::{self as core, SavedItem, SeriesItem, Target};
-use ckpt::tensor::{Body, Data, HostMemory as _, Node, State, Storage, Tensor, TreeBuilder};
+use ckpt::tensor::{Body, Data, Node, State, Storage, Tensor, TreeBuilder};
 use ckpt::validate::{proof_of, verify_source};
 use ckpt::{Dtype, Error};
 use pyo3::prelude::*;

@@ -208,7 +208,8 @@ def test_a_shard_of_another_save_is_found(saved: Path) -> None:
     shutil.copy(other / "__0_0.distcp", saved / "__0_0.distcp")
     with pytest.raises(ckpt.CorruptedError, match="another save"):
         loaded(saved)
-    with pytest.raises(ckpt.CorruptedError, match="another save"):
+    # Nothing is damaged: which of the two is meant is for people to say.
+    with pytest.raises(ckpt.IncompatibleError, match="another save"):
         ckpt.dcp.verify(saved)
 
 
@@ -294,13 +295,26 @@ def test_an_object_is_refused_by_name_until_it_is_trusted(tmp_path: Path, writer
     path, sprung = tmp_path / "step-1", tmp_path / "sprung"
     dcp.save({"w": torch.ones(3), "settings": Settings(0.5), "trap": Trap(sprung)}, storage_writer=writer(path))
     for name in ("settings", "trap"):
-        with pytest.raises(ckpt.NeedsTrustError, match=r"Settings|mkdir"):
-            ckpt.dcp.load({"w": torch.zeros(3), name: None}, path)
+        for verify in (True, False):
+            with pytest.raises(ckpt.NeedsTrustError, match=r"Settings|mkdir"):
+                ckpt.dcp.load({"w": torch.zeros(3), name: None}, path, verify=verify)
     assert not sprung.exists()
     made = {"w": torch.zeros(3), "settings": None}
     ckpt.dcp.load(made, path, trusted=True)
     assert made["settings"] == Settings(0.5)
     ckpt.dcp.verify(path)
+
+
+def test_a_value_that_is_no_archive_is_never_handed_on(tmp_path: Path) -> None:
+    # Sound safetensors for one reader, and a pickle for another: its length's first byte begins the pickle.
+    from ckpt.dcp._read import _require_safe
+
+    path = tmp_path / "value.safetensors"
+    ckpt.save({"w": torch.ones(3)}, path)
+    report = ckpt.verify(path)
+    assert report.is_valid
+    with pytest.raises(ckpt.NeedsTrustError, match="no archive of PyTorch"):
+        _require_safe(path, report)
 
 
 def test_another_dtype_is_refused_and_nothing_touched(saved: Path) -> None:
@@ -340,6 +354,9 @@ def test_a_failed_background_save_is_heard_of(
     caplog.set_level(logging.ERROR, "ckpt.dcp")
     asked = ckpt.dcp.async_save(state(), tmp_path / "step-1")
     assert isinstance(asked.exception(), OSError)
+    asked = ckpt.dcp.async_save(state(), tmp_path / "step-1")
+    with pytest.raises(OSError):
+        asked.result()
     unasked = ckpt.dcp.async_save(state(), tmp_path / "step-2")
     with pytest.raises(OSError, match="rank 0"):
         ckpt.dcp.async_save(state(), tmp_path / "step-3")
@@ -391,6 +408,10 @@ def test_the_newest_sound_checkpoint_is_found(tmp_path: Path, caplog: pytest.Log
     os.utime(tmp_path / "step-9/.metadata")
     assert ckpt.dcp.last_verified(tmp_path) == tmp_path / "step-10"
     assert "step-100 is passed over" in caplog.text
+    for step in (9, 10):
+        os.truncate(tmp_path / f"step-{step}/__0_0.distcp", 1000)
+    with pytest.raises(ckpt.CorruptedError, match="none of them can be used"):
+        ckpt.dcp.last_verified(tmp_path)
 
 
 # Ranks.

@@ -512,3 +512,13 @@ def test_plain_values_need_no_pytorch(tmp_path: pathlib.Path) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert shown.strip() == "{'step': 3, 'names': ['a', 'b']} True safetensors"
+
+
+def test_a_target_that_is_seen_conjugated_or_negated_gets_its_values(tmp_path: pathlib.Path) -> None:
+    value = torch.tensor([1 + 2j, 3 - 4j])
+    ckpt.save({"z": value, "i": value.imag.clone()}, tmp_path / "a.pt")
+    target = torch.zeros(2, dtype=torch.complex64).conj()
+    negated = torch.zeros(2, dtype=torch.complex64).conj().imag
+    assert target.is_conj() and negated.is_neg()
+    ckpt.load_into(tmp_path / "a.pt", {"z": target, "i": negated})
+    assert torch.equal(target, value) and torch.equal(negated, value.imag)

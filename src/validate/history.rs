@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_appended_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
-        let failures = [failure("a|b\n.pt", "first"), failure("c.pt", "second")];
+        let failures = [failure(" a|b\n.pt", "first"), failure("c.pt", "second")];
         History::append(directory.path(), &failures[..1]).unwrap();
         History::append(directory.path(), &failures[1..]).unwrap();
         let history = History::read(directory.path()).unwrap();

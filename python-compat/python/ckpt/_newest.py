@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ._allowed import registered_globals
 from ._verify import info, require_valid, verify
-from .errors import CorruptedError, IncompatibleError, NeedsTrustError
+from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
 from .records import Report
 
 _log = logging.getLogger(__name__)
@@ -108,13 +108,16 @@ def _looked_at(paths: Iterable[Path], step_of: Callable[[str], int | None]) -> t
             path = os.path.realpath(link, strict=True)
             info(path)
             candidates[path] = _Candidate(path, step_of(path), os.stat(path).st_mtime_ns)
-        except CorruptedError as error:
+        except CheckpointError as error:
+            # Its structure alone can't always tell damage from a misfit, which must not be skipped.
+            if verify(path).verdict != "corrupted":
+                raise
             skipped.append(_skip(f"{link}: {error}"))
         except OSError as error:
             # A link that leads nowhere is no checkpoint. What can't be read may be a good one: see the callers.
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
-            skipped.append(_skip(f"{link}: {error.strerror or error}"))
+            skipped.append(_skip(f"{link}: unreadable: {error.strerror or error}"))
     return list(candidates.values()), skipped
 
 

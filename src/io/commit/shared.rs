@@ -103,7 +103,7 @@ fn remove_abandoned(disk: &dyn Disk, path: &Path) -> std::io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LocalDisk, write_small};
+    use super::super::{LocalDisk, clean_staged, write_small};
     use super::*;
 
     fn fill(parent: &Path) -> SharedDirectory<'static> {
@@ -138,6 +138,12 @@ mod tests {
         std::fs::create_dir(&young).unwrap();
         assert_eq!(clean_shared(&LocalDisk, parent.path()), 1);
         assert_eq!((left.exists(), filled.exists(), young.exists()), (false, true, true));
+        // Who holds the lock of the place doesn't fill it alone.
+        let Locked::Ours(own) = take_lock(&LocalDisk, &parent.path().join("lock"), Timestamp::now()).unwrap()
+        else {
+            panic!("nobody else is here")
+        };
+        assert_eq!((clean_staged(&LocalDisk, parent.path(), &*own), filled.exists()), (1, true));
         second.commit("step-1", Durability::None).unwrap();
     }
 }
