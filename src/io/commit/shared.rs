@@ -130,9 +130,9 @@ mod tests {
         let (first, second) = (fill(parent.path()), fill(parent.path()));
         let (left, filled) = (first.path().to_owned(), second.path().to_owned());
         // As a killed process leaves it: the lock is free, and nothing was removed.
-        let SharedDirectory { staged, lock, .. } = first;
-        std::mem::forget(staged);
-        drop(lock);
+        drop(first);
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join(LOCK), "process 1").unwrap();
         // Young, and without a lock: it may be about to get one, or its name.
         let young = parent.path().join(".ckpt-0123456789abcdef.tmp");
         std::fs::create_dir(&young).unwrap();
