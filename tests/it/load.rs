@@ -22,8 +22,8 @@ use crate::provided;
 const LIMIT: u64 = 64 << 20;
 
 /// All ways in: into this crate's memory, at the first look, and into memory that the caller provides.
-fn ways() -> [LoadOptions; 3] {
-    [options(Access::Eager), options(Access::Mapped), provided::options()]
+fn ways() -> [LoadOptions; 4] {
+    [options(Access::Eager), options(Access::Mapped), options(Access::Streamed), provided::options()]
 }
 
 fn options(access: Access) -> LoadOptions {

@@ -68,9 +68,15 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<State<'static>, Error>
     let opened = Opened::open(path, options)?;
     let unselected = opened.listing.unselected(options);
     let Opened { source, mut structure, listing } = opened;
+    let left_out = |state: State<'static>| {
+        if unselected.is_empty() { state } else { state.pruned(&|id| unselected.contains(&id)) }
+    };
     let is_mapped = match options.access {
+        Access::Streamed if options.memory.is_none() => {
+            return Ok(left_out(stream(path, &source, structure)?));
+        }
         Access::Mapped => true,
-        Access::Eager => false,
+        Access::Eager | Access::Streamed => false,
         Access::Auto => Mapping::is_fast_and_safe(&source),
     };
     let names = listing.names(&structure.tree);
@@ -86,8 +92,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<State<'static>, Error>
     let all =
         (0..count).map(|number| by_id.remove(&StorageId(number)).unwrap_or_else(|| Data::from(Vec::new())));
     let tree = std::mem::replace(&mut structure.tree, Tree::new(Vec::new(), Vec::new(), NodeId(0)));
-    let state = State::from_parts(tree, all.collect());
-    Ok(if unselected.is_empty() { state } else { state.pruned(&|id| unselected.contains(&id)) })
+    Ok(left_out(State::from_parts(tree, all.collect())))
 }
 
 /// Returns the storages of what is left when some tensors aren't loaded.

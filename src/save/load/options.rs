@@ -18,6 +18,10 @@ pub enum Access {
     /// Left in the file until they are looked at, and checked then. Who cuts the file **in place** while it is
     /// mapped ends the process with `SIGBUS`; a file that is replaced, as ckpt does, stays readable.
     Mapped,
+    /// Left in the file, and read anew whenever they are looked at: for who passes more on than fits into memory. The
+    /// head is held against its proof, and a deflated storage against its checksum; other data isn't held against
+    /// anything, so whoever needs that proven [verifies](crate::verify) the file first. The file stays open meanwhile.
+    Streamed,
 }
 
 /// What [`load`](super::load) is to read, and how.
