@@ -46,8 +46,8 @@ pub(crate) use manifest::is_plain;
 pub use manifest::{Artifact, Manifest, ManifestError};
 pub use marker::{Described, Marker, MarkerFit};
 pub use pipeline::{
-    Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA, PipelineState, PipelineStateError,
-    PipelineStatus, Review, StageRecord, StageStatus,
+    CLEANUP_SCHEMA, CleanupEntry, CleanupReason, Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA,
+    PipelineState, PipelineStateError, PipelineStatus, Review, StageRecord, StageStatus,
 };
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};
