@@ -31,6 +31,11 @@ fn every_command_has_a_manual_page() {
         "pin",
         "unpin",
         "stage",
+        "stage-run",
+        "stage-status",
+        "stage-approve",
+        "stage-reset",
+        "stage-cleanup",
         "completions",
         "man",
     ] {
