@@ -14,7 +14,7 @@ use ckpt::record::{PipelineStatus, Position};
 use super::disk::{FakeDisk, Way};
 use super::fault::{Done, EIO, ENOSPC, Fault};
 use super::image::Image;
-use super::journal::Method;
+use super::journal::{Effect, Method};
 use super::managed::{all_cuts, images, lay_out};
 use super::power::Cut;
 
@@ -82,6 +82,24 @@ fn a_pipeline_survives_every_cut() {
     let end = images(&journal, &[Cut::After(journal.calls.len())]);
     for image in end {
         assert_eq!(committed(lay_out(&image).path()), STAGES, "what is done is durable");
+    }
+}
+
+/// A law that nothing breaks would prove nothing: without the syncs of directories, or of files, it is broken.
+#[test]
+fn a_pipeline_that_leaves_out_syncs_breaks_the_law() {
+    let disk = FakeDisk::new(Image::default(), Way::Buffered);
+    work_on_fake(&disk, &RefCell::default()).unwrap();
+    let is_sync: [fn(&Effect) -> bool; 2] =
+        [|effect| matches!(effect, Effect::SyncedDirectory(_)), |effect| matches!(effect, Effect::Synced(_))];
+    for is_sync in is_sync {
+        let mut journal = disk.journal();
+        journal.calls.retain(|call| !is_sync(&call.effect));
+        let is_broken = |image: &Image| {
+            let judged = std::panic::catch_unwind(|| judge(image));
+            !matches!(judged, Ok(Ok(())))
+        };
+        assert!(images(&journal, &all_cuts(&journal)).iter().any(is_broken));
     }
 }
 
