@@ -30,6 +30,12 @@ fn every_command_has_a_manual_page() {
         "prune",
         "pin",
         "unpin",
+        "stage",
+        "stage-run",
+        "stage-status",
+        "stage-approve",
+        "stage-reset",
+        "stage-cleanup",
         "completions",
         "man",
     ] {
