@@ -71,6 +71,16 @@ impl Error {
         Self::of(finding).at(path)
     }
 
+    /// Makes an error about something that is sound and of no use here: of a later version, or of another piece of work.
+    pub fn incompatible(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Incompatible, message)
+    }
+
+    /// Makes an error about something damaged that is no checkpoint.
+    pub fn corrupted(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupted, message)
+    }
+
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), path: None, finding: None, source: None }
     }

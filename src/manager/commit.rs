@@ -14,8 +14,8 @@ use crate::tensor::State;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CommitOptions {
-    /// How the state is saved. The format is safetensors where none is named; the position is the checkpoint's
-    /// step, and there is no marker: the manifest says more.
+    /// How the state is saved. The format is safetensors where none is named; the position is the
+    /// request's, and there is no marker: the manifest says more.
     pub save: SaveOptions,
 }
 
@@ -81,6 +81,7 @@ fn fill(
     let durability = options.save.durability;
     let mut manifest = Manifest::new(id);
     manifest.parent = parent;
+    manifest.position = request.position.clone().unwrap_or(Position::Step(id.step));
     manifest.metrics =
         request.metrics.iter().filter(|(_, value)| value.is_finite()).map(|(k, v)| (k.clone(), *v)).collect();
     manifest.metadata.clone_from(&request.metadata);
@@ -90,7 +91,7 @@ fn fill(
     }
     let name = options.state_name();
     let format = options.save.format.unwrap_or(Format::Safetensors);
-    let mut save = options.save.clone().with_format(format).with_position(Position::Step(id.step));
+    let mut save = options.save.clone().with_format(format).with_position(manifest.position.clone());
     save.marker = false;
     let saved = save_on(run.disk(), &staged.path().join(name), state, &save)?;
     let artifact = Artifact::new(name, saved.bytes, saved.proof.id()).with_proof(saved.validated);

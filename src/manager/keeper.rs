@@ -151,16 +151,32 @@ impl Keeper {
     }
 }
 
-/// Returns the name of the checkpoint at a step. It stays in the newest one's generation where it goes on from
-/// there, or nobody said from where, and its step is a later one; otherwise a new generation begins.
+/// Returns the name of the checkpoint at a step, and what is odd about it.
 fn next(ends: Ends, step: u64) -> Result<(CheckpointId, Option<Notice>), Error> {
-    let Some(newest) = ends.newest else { return Ok((CheckpointId { generation: 0, step }, None)) };
-    if step > newest.step && ends.tip.is_none_or(|tip| tip == newest) {
-        return Ok((CheckpointId { step, ..newest }, None));
+    let id = next_id(ends.newest, ends.tip, step)?;
+    let began = ends.newest.filter(|newest| newest.generation != id.generation);
+    Ok((id, began.map(Notice::NewGeneration)))
+}
+
+/// Returns the name of the checkpoint at a step that goes on from `parent`. It stays in the newest one's generation
+/// where it goes on from there, or nobody said from where, and its step is a later one; otherwise a new generation
+/// begins.
+///
+/// # Errors
+///
+/// There is no further generation.
+pub(crate) fn next_id(
+    newest: Option<CheckpointId>,
+    parent: Option<CheckpointId>,
+    step: u64,
+) -> Result<CheckpointId, Error> {
+    let Some(newest) = newest else { return Ok(CheckpointId { generation: 0, step }) };
+    if step > newest.step && parent.is_none_or(|parent| parent == newest) {
+        return Ok(CheckpointId { step, ..newest });
     }
     let generation = newest.generation.checked_add(1);
     let generation = generation.ok_or_else(|| Error::usage("the run has no further generations"))?;
-    Ok((CheckpointId { generation, step }, Some(Notice::NewGeneration(newest))))
+    Ok(CheckpointId { generation, step })
 }
 
 #[cfg(test)]

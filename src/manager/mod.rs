@@ -28,6 +28,7 @@ pub use committed::{Committed, Notice};
 pub use event::{Event, Reporter};
 pub use exchange::Exchange;
 pub use front::Manager;
+pub(crate) use keeper::next_id;
 pub use options::ManagerOptions;
 pub use request::SaveRequest;
 pub use resume::{Latest, ResumeOptions, Resumed, latest, resume, resume_together};

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::record::Position;
+
 /// What is to be saved beside the state: at which step, and what is known of it.
 ///
 /// ```
@@ -13,6 +15,8 @@ use std::collections::BTreeMap;
 pub struct SaveRequest {
     /// The number of training steps that were taken.
     pub step: u64,
+    /// Where in the work it is made, which the manifest and the proof say. Default: at the step.
+    pub position: Option<Position>,
     /// What was measured at this step. The best checkpoints are chosen by it. JSON has no NaN and no infinity:
     /// such a metric is left out of the manifest, and the checkpoint is as good as any.
     pub metrics: BTreeMap<String, f64>,
@@ -26,6 +30,29 @@ impl SaveRequest {
     /// Makes a request of nothing but a state.
     pub fn at(step: u64) -> Self {
         Self { step, ..Self::default() }
+    }
+
+    /// Sets where in the work it is made, where that isn't a training step: behind a finished stage. The step is then the
+    /// stage's number.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// use ckpt::manager::{CommitOptions, Run, SaveRequest, commit};
+    /// use ckpt::record::Position;
+    ///
+    /// let run = Run::open(directory.path())?;
+    /// let lock = run.lock()?;
+    /// let request = SaveRequest::at(2).with_position(Position::Stage("merge".into()));
+    /// let id = "step-0000000002".parse()?;
+    /// commit(&run, id, None, &request, &Default::default(), &CommitOptions::default())?;
+    /// assert_eq!(run.manifest(id)?.position, Position::Stage("merge".into()));
+    /// # drop(lock);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_position(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
     }
 
     /// Adds what was measured. What isn't finite (NaN) is left out: it is never the best.

@@ -16,6 +16,7 @@ mod level;
 mod listed;
 mod manifest;
 mod marker;
+mod pipeline;
 mod position;
 mod proof;
 mod prune;
@@ -44,6 +45,10 @@ pub use listed::Listed;
 pub(crate) use manifest::is_plain;
 pub use manifest::{Artifact, Manifest, ManifestError};
 pub use marker::{Described, Marker, MarkerFit};
+pub use pipeline::{
+    Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA, PipelineState, PipelineStateError,
+    PipelineStatus, Review, StageRecord, StageStatus,
+};
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};
 pub use prune::{CheckpointStanding, Decision, Goal, PRUNE_SCHEMA, PruneAction, Reason};

@@ -115,6 +115,16 @@ pub trait DiskLock: Send + Sync + Debug {
     /// Returns whether nobody else can hold it meanwhile, on any machine. Where the file system has no locks,
     /// or has them for one machine alone, somebody may.
     fn is_sure(&self) -> bool;
+
+    /// Has the processes that are started from now on hold the lock as well: where this process is killed, it is free
+    /// when they have ended too. Dropping it frees it at once even so.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses it. Nothing is done where there is no such thing.
+    fn hand_down(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that is being written, by several threads at once.

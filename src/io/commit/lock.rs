@@ -27,7 +27,23 @@ use super::disk::{Disk, Locked};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn take_lock(disk: &dyn Disk, path: &Path, now: Timestamp) -> io::Result<Locked> {
-    disk.lock(path, &format!("process {}{}, since {now:.0}", std::process::id(), host()))
+    take_lock_as(disk, path, now, None)
+}
+
+/// As [`take_lock`]; those who come second are told what the holder calls itself, as well.
+///
+/// # Errors
+///
+/// As [`take_lock`].
+pub fn take_lock_as(
+    disk: &dyn Disk,
+    path: &Path,
+    now: Timestamp,
+    holder: Option<&str>,
+) -> io::Result<Locked> {
+    let holder =
+        holder.map(|holder| format!(", {}", holder.replace(char::is_control, " "))).unwrap_or_default();
+    disk.lock(path, &format!("process {}{}, since {now:.0}{holder}", std::process::id(), host()))
 }
 
 #[cfg(unix)]

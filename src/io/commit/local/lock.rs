@@ -22,6 +22,12 @@ impl DiskLock for LocalLock {
     fn is_sure(&self) -> bool {
         self.is_sure
     }
+
+    #[cfg(unix)]
+    fn hand_down(&self) -> io::Result<()> {
+        use rustix::io::{FdFlags, fcntl_setfd};
+        Ok(fcntl_setfd(&self.file, FdFlags::empty())?)
+    }
 }
 
 /// Frees the lock at once. Closing the file wouldn't, as long as a process that was forked meanwhile has it open: a

@@ -1,0 +1,1 @@
+//! What holds for a pipeline as a whole.

@@ -1,0 +1,11 @@
+//! The state of a pipeline: which of its stages are finished, and what each read and left.
+
+mod file;
+mod stage;
+mod state;
+mod status;
+
+pub use file::{FileRecord, Fingerprint, Lifetime};
+pub use stage::{Edit, Review, StageRecord};
+pub use state::{PIPELINE_SCHEMA, PipelineState, PipelineStateError};
+pub use status::{PipelineStatus, StageStatus};
