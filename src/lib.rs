@@ -51,6 +51,8 @@ pub mod save;
 
 pub mod manager;
 
+pub mod features;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 
