@@ -51,6 +51,7 @@ pub mod save;
 
 pub mod manager;
 
+pub mod features;
 pub mod pipeline;
 
 #[cfg(feature = "cli")]

@@ -14,10 +14,10 @@ impl Pipeline {
     /// # Errors
     ///
     /// There is no such stage; an earlier one isn't done, or waits for its review, or it does so itself; or the state can't
-    /// be written.
+    /// be written. (A stage before one that waits is skipped, as ever, where it is done.)
     pub fn begin(&mut self, stage: &str) -> Result<Option<StageRun>, Error> {
         let number = self.number(stage)?;
-        if let Some(waiting) = self.awaiting_review() {
+        if let Some(waiting) = self.awaiting_review().filter(|_| self.is_held_up(stage).unwrap_or(true)) {
             let message = format!("the stage {} waits for its review: approve it first", quoted(waiting));
             return Err(Error::usage(message).at(self.place.state()));
         }

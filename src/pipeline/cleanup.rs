@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::look::{self, Fault};
 use super::{Pipeline, place::Place};
@@ -14,7 +14,7 @@ use crate::io::commit::{remove_directory, remove_durably};
 use crate::record::{FileRecord, Level, Lifetime, PipelineStatus, StageRecord};
 
 /// What becomes of the outputs of a pipeline's stages. Nothing is touched by making it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CleanupPlan {
     /// The outputs that are there, in the order of the stages.
@@ -22,7 +22,7 @@ pub struct CleanupPlan {
 }
 
 /// What becomes of one output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CleanupEntry {
     /// The stage that left it.
@@ -38,7 +38,7 @@ pub struct CleanupEntry {
 }
 
 /// Why an output goes, or stays.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CleanupReason {

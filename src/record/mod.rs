@@ -16,6 +16,7 @@ mod level;
 mod listed;
 mod manifest;
 mod marker;
+mod merged;
 mod pipeline;
 mod position;
 mod proof;
@@ -45,6 +46,7 @@ pub use listed::Listed;
 pub(crate) use manifest::is_plain;
 pub use manifest::{Artifact, Manifest, ManifestError};
 pub use marker::{Described, Marker, MarkerFit};
+pub use merged::{MERGE_SCHEMA, MergeOutcome, Merged};
 pub use pipeline::{
     Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA, PipelineState, PipelineStateError,
     PipelineStatus, Review, StageRecord, StageStatus,

@@ -56,7 +56,7 @@ pub struct TensorRef<'s> {
 }
 
 impl<'s> TensorRef<'s> {
-    pub(super) fn new(name: impl Into<String>, tensor: &'s Tensor, state: &'s State<'s>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, tensor: &'s Tensor, state: &'s State<'s>) -> Self {
         Self { name: name.into(), tensor, state }
     }
 
