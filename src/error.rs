@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::record::{Finding, Verdict};
+use crate::record::{Finding, ModelConfigError, Verdict};
 
 /// What went wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,16 @@ impl Error {
         Self::of(finding).at(path)
     }
 
+    /// Makes an error about something that is sound and of no use here: of a later version, or of another piece of work.
+    pub fn incompatible(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Incompatible, message)
+    }
+
+    /// Makes an error about something damaged that is no checkpoint.
+    pub fn corrupted(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupted, message)
+    }
+
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), path: None, finding: None, source: None }
     }
@@ -102,6 +112,12 @@ impl Error {
     /// Returns what was found in the file, with level and place, where that is the reason.
     pub fn finding(&self) -> Option<&Finding> {
         self.finding.as_deref()
+    }
+}
+
+impl From<ModelConfigError> for Error {
+    fn from(error: ModelConfigError) -> Self {
+        Self::usage(error.to_string())
     }
 }
 

@@ -19,7 +19,7 @@
 //!
 //! The layers, lowest first (`ARCHITECTURE.md` has the reasons, a test holds the order):
 //! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`mod@save`],
-//! [`manager`].
+//! [`manager`], [`features`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
 #![cfg_attr(
@@ -50,6 +50,8 @@ pub mod validate;
 pub mod save;
 
 pub mod manager;
+
+pub mod features;
 
 #[cfg(feature = "cli")]
 pub mod cli;

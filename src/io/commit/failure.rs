@@ -28,6 +28,8 @@ pub(super) enum Step {
     Remove,
     /// Creating a directory.
     CreateDirectory,
+    /// Giving it another name, so that something else may have its own.
+    SetAside,
     /// Deleting what a removed directory holds: it has lost its name by now.
     Delete,
 }
@@ -45,6 +47,7 @@ impl Step {
             Self::Close => "close it, after it was saved",
             Self::Remove => "remove it",
             Self::CreateDirectory => "make this directory",
+            Self::SetAside => "set it aside",
             Self::Delete => "delete all that was in it, after it was removed",
         }
     }

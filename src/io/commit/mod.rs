@@ -15,6 +15,7 @@ mod disk;
 mod failure;
 mod local;
 mod lock;
+mod set_aside;
 mod shared;
 mod small;
 mod staged;
@@ -25,6 +26,7 @@ pub use directories::{create_directories, remove_directory, resolve_directory, s
 pub use disk::{Disk, DiskFile, DiskLock, Existing, Locked, Stat};
 pub use local::{LocalDisk, LocalFile};
 pub use lock::take_lock;
+pub use set_aside::set_aside;
 pub use shared::{SharedDirectory, clean_shared};
 pub use small::{remove_durably, write_small};
 pub use staged::StagedDirectory;
