@@ -45,6 +45,21 @@ impl<'a> TensorView<'a> {
             data.len()
         )))
     }
+
+    /// Returns the type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Returns the length of each dimension.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// Returns the bytes.
+    pub fn data(&self) -> &Data<'a> {
+        &self.data
+    }
 }
 
 /// A tensor of a [`State`].
