@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::features::table::TableOptions;
+use crate::io::Cancel;
 use crate::record::Level;
 use crate::save::{Format, Progress};
 
@@ -45,6 +46,8 @@ pub struct MergeOptions {
     pub redo: bool,
     /// Hears how many further bytes of outputs were written.
     pub progress: Option<Progress>,
+    /// Ends the work from another thread: the pairs that are under way are finished, and no other is begun.
+    pub cancel: Cancel,
 }
 
 impl Default for MergeOptions {
@@ -59,6 +62,7 @@ impl Default for MergeOptions {
             validate: true,
             redo: false,
             progress: None,
+            cancel: Cancel::default(),
         }
     }
 }
@@ -131,6 +135,13 @@ impl MergeOptions {
     #[must_use]
     pub fn redo(mut self) -> Self {
         self.redo = true;
+        self
+    }
+
+    /// Sets what ends the work from another thread.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
         self
     }
 
