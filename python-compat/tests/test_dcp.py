@@ -78,11 +78,8 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, torch.Tensor):
         is_equal = left.dtype == right.dtype and left.shape == right.shape
-        return (
-            is_equal and torch.equal(left.flatten().view(torch.uint8), right.flatten().view(torch.uint8))
-            if left.dim()
-            else is_equal and left.item() == right.item()
-        )
+        return is_equal and torch.equal(left.flatten().view(torch.uint8), right.flatten().view(torch.uint8)) \
+            if left.dim() else is_equal and left.item() == right.item()
     return bool(left == right)
 
 
@@ -432,10 +429,7 @@ def run(ranks: int, case: str, root: Path) -> list[dict[str, Any]]:
     with log.open("w") as out:
         started = subprocess.Popen(
             [*command, str(RANKS), case, str(root)],
-            env=environment(),
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
+            env=environment(), stdout=out, stderr=out, start_new_session=True,
         )
         try:
             code = started.wait(timeout=300)

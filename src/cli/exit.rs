@@ -16,6 +16,10 @@ pub(super) enum Outcome {
     Usage,
     /// A named directory is itself the problem: missing, unreadable, nothing found.
     Directory,
+    /// A pipeline is paused: a stage of it waits for its review.
+    Paused,
+    /// As a command ended that was run.
+    Command(u8),
     /// The reader of the output went away before all was checked: neither good nor bad.
     ReaderGone,
 }
@@ -27,6 +31,8 @@ impl From<Outcome> for ExitCode {
             Outcome::NotValid => 1,
             Outcome::Usage => 2,
             Outcome::Directory => 3,
+            Outcome::Paused => 4,
+            Outcome::Command(code) => code,
             // As the shell reports a process that SIGPIPE ended: 128 + 13.
             Outcome::ReaderGone => 141,
         })

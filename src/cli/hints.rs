@@ -162,6 +162,12 @@ pub(super) const BROKEN_SEAL: &str =
 /// What to do where a directory holds no run.
 pub(super) const NO_RUN: &str = "name the directory that the training saves to: the one that holds ckpt.json";
 
+/// What to do where there is no state of a pipeline.
+pub(super) const NO_PIPELINE: &str = "name the file that `ckpt stage run` was given with --pipeline";
+
+/// What to do about a stage that waits for its review; the command follows.
+pub(super) const REVIEW: &str = "look at what it left, edit it where that is needed, and go on with ";
+
 /// What to do where no checkpoint of a run passes.
 pub(super) const NONE_PASSES: &str = "`ckpt list --level load` says what is wrong with each";
 

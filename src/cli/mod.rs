@@ -23,6 +23,7 @@ mod prune;
 mod salvage;
 mod scrub;
 mod seal;
+mod stage;
 mod text;
 mod verify;
 
@@ -62,6 +63,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Prune(args) => prune::run(args),
         Command::Pin(args) => pin::run(args),
         Command::Unpin(args) => pin::take_away(args),
+        Command::Stage(args) => stage::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

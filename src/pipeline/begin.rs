@@ -6,7 +6,7 @@ use super::look::{self, Fault};
 use super::open::undo;
 use super::{Notice, Pipeline, StageRun, Why};
 use crate::Error;
-use crate::record::{FileRecord, Level, StageRecord, StageStatus, quoted};
+use crate::record::{FileRecord, StageRecord, StageStatus, quoted};
 
 impl Pipeline {
     /// Begins a stage; `None` where it is done, and what it left is there. All later stages are to be done anew.
@@ -109,13 +109,12 @@ impl Pipeline {
             return Some(Why::OutputNew { path });
         }
         for path in stage.inputs.iter().map(named) {
-            match record.inputs.iter().find(|input| input.path == path) {
-                None => return Some(Why::InputNew { path }),
-                // One that is gone can't be read anew either.
-                Some(input) => match look::fault(&self.place, input, self.level.min(Level::Size)) {
-                    Some(Fault::Changed(_)) => return Some(Why::InputChanged { path }),
-                    _ => {}
-                },
+            let Some(input) = record.inputs.iter().find(|input| input.path == path) else {
+                return Some(Why::InputNew { path });
+            };
+            // One that is gone can't be read anew either.
+            if let Some(Fault::Changed(_)) = look::fault(&self.place, input, self.level) {
+                return Some(Why::InputChanged { path });
             }
         }
         let there = record.outputs.iter().filter(|output| output.removed.is_none());

@@ -1,7 +1,6 @@
 //! Files that aren't needed any more: planned first, and then removed.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use super::look::{self, Fault};
 use super::{Pipeline, place::Place};
 use crate::Error;
 use crate::io::commit::{remove_directory, remove_durably};
-use crate::record::{FileRecord, Level, Lifetime, PipelineStatus, StageRecord};
+use crate::record::{CleanupEntry, CleanupReason, FileRecord, Level, Lifetime, PipelineStatus, StageRecord};
 
 /// What becomes of the outputs of a pipeline's stages. Nothing is touched by making it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,63 +18,6 @@ use crate::record::{FileRecord, Level, Lifetime, PipelineStatus, StageRecord};
 pub struct CleanupPlan {
     /// The outputs that are there, in the order of the stages.
     pub files: Vec<CleanupEntry>,
-}
-
-/// What becomes of one output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct CleanupEntry {
-    /// The stage that left it.
-    pub stage: String,
-    /// The output, as its record names it.
-    pub path: String,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Whether it goes.
-    pub remove: bool,
-    /// Why it goes, or stays.
-    pub reason: CleanupReason,
-}
-
-/// Why an output goes, or stays.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "reason", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CleanupReason {
-    /// It stays: its lifetime is [`Lifetime::Keep`].
-    Kept,
-    /// It stays: another stage left it as well, or reads it, or the pipeline is made from it, and that isn't over.
-    Needed {
-        /// Who needs it.
-        by: String,
-    },
-    /// It stays: not all stages are done.
-    NotCompleted,
-    /// It stays: no stage has read it.
-    NotRead,
-    /// It stays: it isn't what the stage left, so that nobody knows what it is.
-    Changed {
-        /// What differs.
-        how: String,
-    },
-    /// It goes: all stages are done.
-    Completed,
-    /// It goes: every stage that reads it is done.
-    Consumed,
-}
-
-impl fmt::Display for CleanupReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kept => f.write_str("an output that is kept"),
-            Self::Needed { by } => write!(f, "needed by {by}"),
-            Self::NotCompleted => f.write_str("not all stages are done"),
-            Self::NotRead => f.write_str("no stage has read it"),
-            Self::Changed { how } => write!(f, "not what the stage left: {how}"),
-            Self::Completed => f.write_str("all stages are done"),
-            Self::Consumed => f.write_str("every stage that reads it is done"),
-        }
-    }
 }
 
 impl CleanupPlan {
@@ -143,14 +85,7 @@ impl Pipeline {
             }
             _ => self.reason(stage, output),
         };
-        let remove = matches!(reason, CleanupReason::Completed | CleanupReason::Consumed);
-        Some(CleanupEntry {
-            stage: stage.name.clone(),
-            path: output.path.clone(),
-            bytes: output.bytes,
-            remove,
-            reason,
-        })
+        Some(CleanupEntry::new(&stage.name, &output.path, output.bytes, reason))
     }
 
     /// Returns why an output goes or stays that is as its stage left it.

@@ -84,8 +84,8 @@ impl Pipeline {
 
     /// Commits the checkpoint of a stage, and returns the stage's record with its name.
     pub(super) fn commit(&mut self, number: usize, record: StageRecord) -> Result<StageRecord, Error> {
-        let earlier = self.state.stages.iter().take(number).rev();
-        let parent = earlier.filter_map(|stage| stage.checkpoint).next();
+        let mut earlier = self.state.stages.iter().take(number).rev();
+        let parent = earlier.find_map(|stage| stage.checkpoint);
         self.checkpoints.commit(&self.state, number, parent, record)
     }
 

@@ -129,6 +129,11 @@ impl Pipeline {
         read::state(&Place::of(Arc::new(LocalDisk), state_file.as_ref())?)
     }
 
+    /// Returns the directory of the state file, without symbolic links: relative paths count from here.
+    pub fn directory(&self) -> &Path {
+        self.place.base()
+    }
+
     /// Returns what was found when it was opened, and is worth a word.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
@@ -168,13 +173,12 @@ impl Pipeline {
         let stage = stage.into();
         super::open::check_names([&stage])?;
         self.looked.remove(&stage.name);
-        match self.stages.iter_mut().find(|known| known.name == stage.name) {
-            Some(known) => *known = stage,
-            None => {
-                self.state.stages.push(StageRecord::new(stage.name.as_str()));
-                self.stages.push(stage);
-                self.state.sum_up();
-            }
+        if let Some(known) = self.stages.iter_mut().find(|known| known.name == stage.name) {
+            *known = stage;
+        } else {
+            self.state.stages.push(StageRecord::new(stage.name.as_str()));
+            self.stages.push(stage);
+            self.state.sum_up();
         }
         Ok(())
     }

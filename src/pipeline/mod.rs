@@ -26,11 +26,9 @@ mod review;
 mod run;
 mod stage;
 mod stale;
-#[cfg(test)]
-mod tests;
 
 pub use canonical::config_digest;
-pub use cleanup::{CleanupEntry, CleanupPlan, CleanupReason};
+pub use cleanup::CleanupPlan;
 pub use front::{Pipeline, Ran};
 pub use notice::{Notice, Why};
 pub use options::{OnStale, PipelineOptions};

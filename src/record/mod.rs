@@ -57,8 +57,8 @@ pub use marker::{Described, Marker, MarkerFit};
 pub use merged::{MERGE_SCHEMA, MergeOutcome, Merged};
 pub use model_config::{ModelConfig, ModelConfigError};
 pub use pipeline::{
-    Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA, PipelineState, PipelineStateError,
-    PipelineStatus, Review, StageRecord, StageStatus,
+    CLEANUP_SCHEMA, CleanupEntry, CleanupReason, Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA,
+    PipelineState, PipelineStateError, PipelineStatus, Review, StageRecord, StageStatus,
 };
 pub use position::{NoPosition, Position};
 pub use proof::{BLOCK_BYTES, Proof, ProofError, block_ranges};

@@ -41,6 +41,8 @@ mod manager;
 #[cfg(test)]
 mod pickled;
 #[cfg(test)]
+mod pipeline;
+#[cfg(test)]
 mod proven;
 #[cfg(test)]
 mod provided;

@@ -15,6 +15,7 @@ mod prune;
 mod salvage;
 mod scrub;
 mod seal;
+mod stage;
 mod values;
 mod verify;
 
@@ -35,6 +36,10 @@ pub(super) use self::prune::PruneArgs;
 pub(super) use self::salvage::SalvageArgs;
 pub(super) use self::scrub::ScrubArgs;
 pub(super) use self::seal::SealArgs;
+pub(super) use self::stage::{
+    StageApproveArgs, StageArgs, StageCleanupArgs, StageCommand, StageResetArgs, StageRunArgs,
+    StageStatusArgs,
+};
 pub(super) use self::verify::VerifyArgs;
 
 /// Proves a checkpoint good.
@@ -64,6 +69,7 @@ pub(super) enum Command {
     Prune(PruneArgs),
     Pin(PinArgs),
     Unpin(UnpinArgs),
+    Stage(StageArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

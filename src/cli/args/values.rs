@@ -42,6 +42,26 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(str::to_owned)
 }
 
+/// A name and a value, which is JSON or else text: `rows=7`, `model="a b"`.
+pub(super) fn value(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = pair(text)?;
+    Ok((name, serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+}
+
+/// A name and a number: `gpu_hours=0.5`.
+pub(super) fn amount(text: &str) -> Result<(String, f64), String> {
+    let (name, number) = pair(text)?;
+    let number = number.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    Ok((name, number.ok_or("no number behind the '='")?))
+}
+
+fn pair(text: &str) -> Result<(String, &str), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value)),
+        _ => Err("no NAME=VALUE".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +73,16 @@ mod tests {
         for text in ["", "0", "-1", "M", "1Q", "soon"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_is_json_or_text() {
+        let json =
+            ["rows=7", "list=[1, true]", "who=ada", "empty=", "a=b=c"].map(|text| value(text).unwrap().1);
+        assert_eq!(serde_json::json!(json), serde_json::json!([7, [1, true], "ada", "", "b=c"]));
+        assert_eq!(amount("gpu_hours = 0.5"), Ok(("gpu_hours".to_owned(), 0.5)));
+        assert!(["", "=1", "x"].iter().all(|text| value(text).is_err() && amount(text).is_err()));
+        assert!(["x=", "x=many", "x=nan", "x=inf"].iter().all(|text| amount(text).is_err()));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) struct Queued {
 }
 
 /// What becomes of a save that was asked for.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub(super) enum Admitted {
     /// It is to be staged and queued. Of the one that gives way, the state is still there.
     Taken(Arc<Vec<(StorageId, u64)>>, Option<Queued>),

@@ -10,6 +10,7 @@ mod runs;
 mod salvage;
 mod scrub;
 mod seal;
+mod stage;
 mod strict;
 mod verify;
 

@@ -13,6 +13,7 @@ mod journal;
 mod judge;
 mod managed;
 mod names;
+mod pipeline;
 mod power;
 mod protocol;
 mod random;

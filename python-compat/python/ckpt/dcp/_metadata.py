@@ -187,3 +187,4 @@ def place(directory: Path, noted: Any) -> Place:
 def named(index: MetadataIndex) -> str:
     """Names an item in a message."""
     return f"'{index.fqn}'" if index.offset is None else f"'{index.fqn}' at {list(index.offset)}"
+

@@ -1,1 +1,0 @@
-//! What holds for a pipeline as a whole.
