@@ -33,8 +33,7 @@ fn records_read_back_as_they_were_written() {
 fn every_changed_byte_is_found() {
     for text in [extraction().encode(), rank(0, 1, 1_700_000_000).encode()] {
         let text = text.into_bytes();
-        let is_good =
-            |text: &[u8]| ExtractionRecord::parse(text).is_ok() || RankRecord::parse(text).is_ok();
+        let is_good = |text: &[u8]| ExtractionRecord::parse(text).is_ok() || RankRecord::parse(text).is_ok();
         assert!(is_good(&text));
         for at in 0..text.len() {
             for bit in [1_u8, 0x20, 0x80] {

@@ -30,6 +30,7 @@ fn every_command_has_a_manual_page() {
         "prune",
         "pin",
         "unpin",
+        "features",
         "completions",
         "man",
     ] {
