@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finding, LISTED};
 
+/// The name and version of the document that says what the ranks of an extraction have saved.
+pub const FEATURES_SCHEMA: &str = "ckpt.features/1";
+
 /// The name and version of the document that says what came of an aggregation.
 pub const AGGREGATE_SCHEMA: &str = "ckpt.aggregate/1";
 

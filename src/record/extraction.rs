@@ -2,7 +2,9 @@
 //!
 //! `docs/features.md` has where these records lie, and who writes them when.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -417,13 +419,13 @@ impl ExtractionManifest {
 
     /// Returns the ranks of the newest run that haven't finished, and have written nothing for longer than this. A rank
     /// writes after each shard, so that the age should be a few times what a shard takes.
-    pub fn stalled(&self, now: Timestamp, age: std::time::Duration) -> Vec<StalledRank> {
+    pub fn stalled(&self, now: Timestamp, age: Duration) -> Vec<StalledRank> {
         let unfinished = self.ranks.iter().filter(|rank| self.is_current(rank) && !rank.finished);
         let unfinished = unfinished.map(|rank| StalledRank { rank: rank.rank, since: rank.updated });
         let since = self.extraction.created;
         let absent = self.absent.iter().map(|rank| StalledRank { rank: *rank, since });
         let is_old = |stalled: &StalledRank| {
-            std::time::Duration::try_from(now.duration_since(stalled.since)).is_ok_and(|past| past > age)
+            Duration::try_from(now.duration_since(stalled.since)).is_ok_and(|past| past > age)
         };
         let mut stalled: Vec<_> = unfinished.chain(absent).filter(is_old).collect();
         stalled.sort_unstable_by_key(|stalled| stalled.rank);
@@ -447,10 +449,11 @@ impl ExtractionManifest {
         ranks.sort_unstable_by_key(|rank| rank.rank);
         let newest = ranks.iter().max_by_key(|rank| rank.updated);
         let world_size = newest.map_or(extraction.world_size, |rank| rank.world_size);
-        let is_known = |rank: &u32| {
-            ranks.binary_search_by_key(rank, |record| record.rank).is_ok() || damaged.contains(rank)
-        };
-        let absent = (0..world_size).filter(|rank| !is_known(rank)).collect();
+        let known: HashSet<u32> = ranks.iter().map(|rank| rank.rank).chain(damaged.iter().copied()).collect();
+        let absent = (0..world_size).filter(|rank| !known.contains(rank)).collect();
         Self { extraction, world_size, ranks, absent, unrecorded, damaged }
     }
 }
+
+#[cfg(test)]
+mod tests;

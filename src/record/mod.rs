@@ -35,7 +35,7 @@ mod tensor_info;
 mod verdict;
 mod words;
 
-pub use aggregated::{AGGREGATE_SCHEMA, Aggregated, SetAside};
+pub use aggregated::{AGGREGATE_SCHEMA, Aggregated, FEATURES_SCHEMA, SetAside};
 pub use checkpoint_id::{CheckpointId, NoCheckpointId};
 pub use code::Code;
 pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};

@@ -86,12 +86,16 @@ fn taken(name: &OsStr) -> Option<u64> {
     number(name.to_str()?.strip_prefix(SHARD_PREFIX)?.split_once('.')?.0)
 }
 
-/// Lists a directory; nothing where there is none.
+/// Lists a directory; nothing where there is none, or something else.
 fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<std::ffi::OsString>, Error> {
     match disk.list(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if is_absence(error.kind()) => Ok(Vec::new()),
         names => names.map_err(|error| Error::io(directory, "list the shards", error)),
     }
+}
+
+fn is_absence(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Lists the ranks that have a directory, in order.

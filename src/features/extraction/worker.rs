@@ -17,7 +17,6 @@ use crate::io::commit::{Disk, DiskLock, Locked, clean, create_directories, take_
 use crate::manager::background::is_transient;
 use crate::record::{ExtractionRecord, RankRecord, ShardRecord};
 use crate::save::{SaveOptions, save_on};
-use crate::tensor::State;
 
 /// Who saves the shards of a rank: the place, the lock, the record.
 #[derive(Debug)]
@@ -72,7 +71,7 @@ impl Saver {
             _lock: lock,
         };
         saver.adopt(*worker)?;
-        records::write_rank(&*saver.disk, &saver.directory, &saver.record)?;
+        saver.note()?;
         Ok(saver)
     }
 
@@ -108,26 +107,36 @@ impl Saver {
         // Whatever becomes of it: a shard that failed at the last moment may have its name.
         self.next = batch.saturating_add(1);
         let state = shard::state(filled, &self.extraction, &place)?;
-        let (bytes, proof) = self.attempt(&place, &state)?;
+        let path = place.path(&self.directory);
+        // An attempt that failed at its end may have left the file under its name.
+        let saved =
+            self.attempt(|failed| save_on(&*self.disk, &path, &state, &self.save_options(failed > 0)))?;
         let mut entry = ShardRecord::new(place.name, batch, self.options.clock.now());
-        (entry.rows, entry.bytes, entry.proof) = (rows, bytes, proof);
+        (entry.rows, entry.bytes, entry.proof) = (rows, saved.bytes, saved.proof.id());
         self.record.add(entry);
         self.summary.shards += 1;
         self.summary.rows += rows;
-        self.summary.bytes = self.summary.bytes.saturating_add(bytes);
-        records::write_rank(&*self.disk, &self.directory, &self.record)
+        self.summary.bytes = self.summary.bytes.saturating_add(saved.bytes);
+        self.note()
     }
 
-    /// Tries to save a shard until it is saved, or there is no hope. Returns its size and the id of its proof.
-    fn attempt(&self, place: &Place, state: &State<'_>) -> Result<(u64, String), Error> {
-        let path = place.path(&self.directory);
-        let mut options =
-            SaveOptions { format: Some(self.options.format), marker: true, ..self.options.save.clone() };
-        options.overwrite = false;
+    /// Returns how a shard is saved.
+    fn save_options(&self, overwrite: bool) -> SaveOptions {
+        let format = Some(self.options.format);
+        SaveOptions { format, marker: true, overwrite, ..self.options.save.clone() }
+    }
+
+    /// Writes the rank's record.
+    fn note(&self) -> Result<(), Error> {
+        self.attempt(|_| records::write_rank(&*self.disk, &self.directory, &self.record))
+    }
+
+    /// Tries something until it is done, or there is no hope. It is told how often it has failed.
+    fn attempt<T>(&self, mut work: impl FnMut(u32) -> Result<T, Error>) -> Result<T, Error> {
         let mut failed = 0;
         loop {
-            let error = match save_on(&*self.disk, &path, state, &options) {
-                Ok(saved) => return Ok((saved.bytes, saved.proof.id())),
+            let error = match work(failed) {
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             failed += 1;
@@ -135,8 +144,6 @@ impl Saver {
                 return Err(error);
             };
             self.options.clock.sleep(wait);
-            // An attempt that failed at its end may have left the file under its name.
-            options.overwrite = true;
         }
     }
 
@@ -152,7 +159,7 @@ impl Saver {
     pub(super) fn finish(mut self) -> Result<ExtractionSummary, Error> {
         self.record.finished = true;
         self.record.updated = self.options.clock.now();
-        records::write_rank(&*self.disk, &self.directory, &self.record)?;
+        self.note()?;
         Ok(self.summary)
     }
 }

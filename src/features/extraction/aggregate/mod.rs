@@ -16,7 +16,7 @@ use super::records;
 use super::shard::{DATA, IDS};
 use crate::Error;
 use crate::io::commit::{Disk, LocalDisk, resolve_directory};
-use crate::record::{Aggregated, InputUnit, quoted};
+use crate::record::{Aggregated, Code, Finding, InputUnit, Level, quoted};
 use crate::save::save_on;
 use crate::tensor::{Data, State, TensorView, Value};
 use index::Index;
@@ -100,5 +100,6 @@ fn incomplete(found: &Aggregated) -> Error {
         format!("; {} is damaged{more}: {}", shard.shard, shard.finding.message)
     });
     let ids = if missing == 1 { "id has" } else { "ids have" };
-    Error::usage(format!("{missing} {ids} no row in any shard that verifies{first}{damaged}"))
+    let message = format!("{missing} {ids} no row in any shard that verifies{first}{damaged}");
+    Error::of(Finding::incompatible(Code::KeyMissing, Level::Keys, message))
 }

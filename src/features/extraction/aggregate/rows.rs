@@ -89,3 +89,42 @@ impl Source for Gathered {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Data;
+
+    #[test]
+    fn any_part_is_what_it_is_of_the_whole() {
+        let shard = |start: u8| Rows { data: Data::from((start..start + 20).collect::<Vec<u8>>()), start: 2 };
+        let open = Mutex::new(vec![(0, shard(0)), (1, shard(100))]);
+        let order = [(0, 1), (0, 2), (0, 3), (1, 0), (0, 0), (1, 4), (1, 5), (1, 1)];
+        let rows = order.map(|(shard, row)| Location { shard, row }).to_vec();
+        let expected: Vec<u8> = order
+            .iter()
+            .flat_map(|(shard, row)| (0..3).map(move |at| *shard as u8 * 100 + 2 + *row as u8 * 3 + at))
+            .collect();
+        let gathered = Gathered { rows, shards: Vec::new(), row_bytes: 3, open };
+        assert_eq!(gathered.len(), 24);
+        assert!(gathered.bytes().unwrap().is_none(), "nothing is held");
+        for start in 0..=24 {
+            for end in start..=24 {
+                let mut buffer = vec![0; end - start];
+                gathered.read_at(&mut buffer, start as u64).unwrap();
+                assert_eq!(buffer, expected[start..end], "{start}..{end}");
+            }
+        }
+        for (length, offset) in [(1, 24), (2, 23), (25, 0), (1, u64::MAX)] {
+            assert!(gathered.read_at(&mut vec![0; length], offset).is_err(), "{length} from {offset}");
+        }
+    }
+
+    #[test]
+    fn rows_without_bytes_have_none() {
+        let rows = vec![Location { shard: 0, row: 0 }];
+        let gathered = Gathered::new(rows, Vec::new(), 0);
+        assert!(gathered.is_empty() && gathered.read_at(&mut [], 0).is_ok());
+        assert!(gathered.read_at(&mut [0], 0).is_err());
+    }
+}
