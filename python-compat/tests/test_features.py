@@ -20,6 +20,7 @@ import torch
 import ckpt
 from ckpt import features
 from ckpt.features import Extraction, ShardWriter, aggregate, manifest, todo
+from ckpt.features._extraction import _together
 from compat_files import flipped, names, offset_of
 
 KILLS = 12
@@ -90,7 +91,16 @@ def test_safetensors_readers_find_the_rows(tmp_path: Path) -> None:
     assert ckpt.load(path)["ids"] == ids
 
 
-def test_tensors_and_arrays_of_any_make_are_taken_without_a_copy_of_ours(tmp_path: Path) -> None:
+def test_what_lies_together_is_not_copied_before_it_is_pushed() -> None:
+    rows = torch.arange(24.0).reshape(4, 6)
+    for part in (rows, rows[1:3], torch.nn.Parameter(rows)):
+        assert _together(part).data_ptr() == part.data_ptr()
+    array = rows.numpy()
+    assert np.shares_memory(_together(array), array) and np.shares_memory(_together(array[2:]), array)
+    assert _together(array[:, ::2]).flags.c_contiguous and _together(rows.T).is_contiguous()
+
+
+def test_tensors_and_arrays_of_any_make_are_taken(tmp_path: Path) -> None:
     rows = torch.arange(24.0).reshape(4, 6)
     kinds: list[Any] = [
         rows,

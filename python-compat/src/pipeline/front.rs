@@ -51,11 +51,13 @@ impl Shared {
         done.map_err(|error| errors::raise(py, &error))
     }
 
-    /// Frees the lease; nothing to do the second time.
-    fn close(&self, py: Python<'_>) {
-        if self.process == process::id() {
-            py.detach(|| drop(self.lock().take()));
+    /// Frees the lease, once what is under way is over; nothing to do the second time.
+    fn close(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        if self.process != process::id() {
+            return Ok(());
         }
+        let shared = Arc::clone(self);
+        interruptible(py, move || drop(shared.lock().take()))
     }
 }
 
@@ -154,8 +156,8 @@ impl Pipeline {
     }
 
     /// Frees the lease.
-    fn close(&self, py: Python<'_>) {
-        self.0.close(py);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.close(py)
     }
 }
 

@@ -84,3 +84,22 @@ fn resolved(path: &Path) -> PathBuf {
         _ => path.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Cancel;
+
+    #[test]
+    fn no_pair_is_begun_once_the_work_is_cancelled() {
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let pairs = [Pair::new("a.pt", "b.pt", "one.pt"), Pair::new("a.pt", "b.pt", "other.pt")];
+        let results = merge_all(&pairs, &MergeOptions::default().with_cancel(cancel), &|_, _| ());
+        for (pair, result) in pairs.iter().zip(results) {
+            let error = result.unwrap_err();
+            assert_eq!(error.path(), Some(&*pair.out));
+            assert!(error.to_string().contains("cancelled"), "{error}");
+        }
+    }
+}
