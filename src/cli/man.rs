@@ -13,11 +13,12 @@ pub(super) fn run(args: &ManArgs) -> Result<Outcome, Stop> {
     Ok(Outcome::Done)
 }
 
-/// Returns the command of this name, or the main one.
+/// Returns the command of this name, or the main one. That of a command within another is `stage-run`.
 fn command(name: Option<&str>) -> clap::Command {
     let mut all = Cli::command();
     all.build();
-    match name.and_then(|name| all.find_subcommand(name)) {
+    let mut words = name.into_iter().flat_map(|name| name.split('-'));
+    match words.try_fold(&all, |command, word| command.find_subcommand(word)) {
         Some(command) => command.clone(),
         None => all,
     }

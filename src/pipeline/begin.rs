@@ -13,17 +13,23 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// There is no such stage; an earlier one isn't done, or waits for its review, or it does so itself; or the state can't
-    /// be written. (A stage before one that waits is skipped, as ever, where it is done.)
+    /// There is no such stage; an earlier one isn't done; it is to be done, and a stage waits for its review; or the state
+    /// can't be written.
     pub fn begin(&mut self, stage: &str) -> Result<Option<StageRun>, Error> {
         let number = self.number(stage)?;
-        if let Some(waiting) = self.awaiting_review().filter(|_| self.is_held_up(stage).unwrap_or(true)) {
-            let message = format!("the stage {} waits for its review: approve it first", quoted(waiting));
-            return Err(Error::usage(message).at(self.place.state()));
+        let is_held_up = self.is_held_up(stage)?;
+        if !is_held_up {
+            self.check_earlier(number)?;
+            if self.why_at(number).is_none() {
+                return Ok(None);
+            }
         }
-        self.check_earlier(number)?;
-        if self.why_at(number).is_none() {
-            return Ok(None);
+        if let Some(waiting) = self.awaiting_review() {
+            let message = format!(
+                "the stage {} waits for its review: approve it first, or have it done anew (reset)",
+                quoted(waiting)
+            );
+            return Err(Error::usage(message).at(self.place.state()));
         }
         self.start(number).map(Some)
     }

@@ -32,6 +32,11 @@ fn every_command_has_a_manual_page() {
         "unpin",
         "stage",
         "features",
+        "stage-run",
+        "stage-status",
+        "stage-approve",
+        "stage-reset",
+        "stage-cleanup",
         "completions",
         "man",
     ] {

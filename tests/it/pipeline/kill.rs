@@ -79,11 +79,13 @@ fn kill_one(directory: &Path, life: Duration) -> bool {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("begin:")));
+    // Read to its end by nobody, and open until then: the test harness talks as well.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| line.contains("begin:")));
     thread::sleep(life);
     child.kill().unwrap();
     let status = child.wait().unwrap();
+    drop(lines);
     assert!(status.success() || status.code().is_none(), "{status}");
     !status.success()
 }
