@@ -73,7 +73,7 @@ fn read_ids(path: &Path) -> Result<Vec<String>, Error> {
 
 /// A rank, as the document has it.
 #[derive(Debug, Serialize)]
-struct Rank {
+struct Row {
     rank: u32,
     world_size: u32,
     shards: usize,
@@ -84,7 +84,7 @@ struct Rank {
     state: &'static str,
 }
 
-impl Rank {
+impl Row {
     fn of(record: &RankRecord, manifest: &ExtractionManifest, stalled: &[StalledRank]) -> Self {
         let state = if is_stalled(record.rank, stalled) {
             "stalled"
@@ -119,14 +119,14 @@ fn is_stalled(rank: u32, stalled: &[StalledRank]) -> bool {
 }
 
 /// Returns all ranks, in order.
-fn ranks_of(manifest: &ExtractionManifest, stalled: &[StalledRank]) -> Vec<Rank> {
+fn ranks_of(manifest: &ExtractionManifest, stalled: &[StalledRank]) -> Vec<Row> {
     let absent = manifest.absent.iter().map(|rank| {
         let state = if is_stalled(*rank, stalled) { "stalled" } else { "absent" };
-        Rank::without_record(*rank, manifest, state)
+        Row::without_record(*rank, manifest, state)
     });
-    let damaged = manifest.damaged.iter().map(|rank| Rank::without_record(*rank, manifest, "damaged"));
-    let noted = manifest.ranks.iter().map(|record| Rank::of(record, manifest, stalled));
-    let mut ranks: Vec<Rank> = noted.chain(absent).chain(damaged).collect();
+    let damaged = manifest.damaged.iter().map(|rank| Row::without_record(*rank, manifest, "damaged"));
+    let noted = manifest.ranks.iter().map(|record| Row::of(record, manifest, stalled));
+    let mut ranks: Vec<Row> = noted.chain(absent).chain(damaged).collect();
     ranks.sort_unstable_by_key(|rank| rank.rank);
     ranks
 }
@@ -187,12 +187,12 @@ fn summary<'m>(args: &FeaturesStatusArgs, manifest: &'m ExtractionManifest) -> S
 /// Writes a line per rank, and the counts.
 fn table(
     out: &mut impl Write,
-    ranks: &[Rank],
+    ranks: &[Row],
     manifest: &ExtractionManifest,
     now: Timestamp,
 ) -> io::Result<()> {
     writeln!(out, "{:>5}  {:8}  {:>7}  {:>10}  {:>10}  UPDATED", "RANK", "STATE", "SHARDS", "ROWS", "SIZE")?;
-    for Rank { rank, shards, rows, bytes, updated, state, .. } in ranks {
+    for Row { rank, shards, rows, bytes, updated, state, .. } in ranks {
         let updated = updated.map_or_else(|| "never".to_owned(), |updated| age(updated, now));
         writeln!(out, "{rank:>5}  {state:8}  {shards:>7}  {rows:>10}  {:>10}  {updated}", size(*bytes))?;
     }

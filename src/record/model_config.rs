@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    fn of(value: Value) -> ModelConfig {
+    fn of(value: impl Serialize) -> ModelConfig {
         ModelConfig::of(&value).unwrap()
     }
 

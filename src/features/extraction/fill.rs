@@ -30,7 +30,7 @@ impl Form {
         if count == 0 {
             return Ok(None);
         }
-        if bytes % length != 0 {
+        if !bytes.is_multiple_of(*length) {
             return Err(Error::usage(format!(
                 "a row of shape {row:?} and dtype {dtype} doesn't end with a byte"
             )));

@@ -10,7 +10,7 @@
 //! | `shard_R/batch_K.safetensors.done` | its completion marker |
 //! | `shard_R/batch_K.….corrupt-TIME` | a damaged shard that was set aside |
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -86,21 +86,23 @@ fn taken(name: &OsStr) -> Option<u64> {
     number(name.to_str()?.strip_prefix(SHARD_PREFIX)?.split_once('.')?.0)
 }
 
-/// Lists a directory; nothing where there is none, or something else.
-fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<std::ffi::OsString>, Error> {
+/// Lists a directory; nothing where there is none.
+fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<OsString>, Error> {
     match disk.list(directory) {
-        Err(error) if is_absence(error.kind()) => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         names => names.map_err(|error| Error::io(directory, "list the shards", error)),
     }
 }
 
-fn is_absence(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 /// Lists the ranks that have a directory, in order.
 pub(super) fn ranks(disk: &dyn Disk, directory: &Path) -> Result<Vec<u32>, Error> {
-    let mut ranks: Vec<u32> = list(disk, directory)?.iter().filter_map(|name| rank_of(name)).collect();
+    let mut ranks = Vec::new();
+    for rank in list(disk, directory)?.iter().filter_map(|name| rank_of(name)) {
+        let path = rank_directory(directory, rank);
+        let stat =
+            disk.stat(&path).map_err(|error| Error::io(path, "look at the rank's directory", error))?;
+        ranks.extend(stat.is_some_and(|stat| stat.is_directory).then_some(rank));
+    }
     ranks.sort_unstable();
     Ok(ranks)
 }

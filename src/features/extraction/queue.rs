@@ -33,8 +33,15 @@ struct Inner {
     is_writing: bool,
     /// Whether no further rows will come.
     is_closed: bool,
-    /// The first shard that couldn't be saved, and how many there are.
-    failure: Option<(Error, u64)>,
+    failure: Option<Failure>,
+}
+
+/// The first shard that couldn't be saved.
+#[derive(Debug)]
+struct Failure {
+    error: Error,
+    /// How many there are.
+    count: u64,
     /// Whether a call has returned it.
     is_told: bool,
 }
@@ -42,10 +49,10 @@ struct Inner {
 impl Inner {
     /// Returns the first failure, if there is one.
     fn tell(&mut self) -> Result<(), Error> {
-        let Some((error, count)) = &self.failure else { return Ok(()) };
-        self.is_told = true;
-        let error = error.clone();
-        Err(match count {
+        let Some(failure) = &mut self.failure else { return Ok(()) };
+        failure.is_told = true;
+        let error = failure.error.clone();
+        Err(match failure.count {
             1 => error.with_note("the shard isn't saved, and its ids are still to do"),
             more => error.with_note(&format!("{more} shards aren't saved, and their ids are still to do")),
         })
@@ -176,8 +183,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.is_writing = false;
         if let Err(error) = result {
-            let (_, count) = inner.failure.get_or_insert((error, 0));
-            *count += 1;
+            inner.failure.get_or_insert(Failure { error, count: 0, is_told: false }).count += 1;
         }
         self.changed.notify_all();
     }
@@ -191,6 +197,6 @@ impl Queue {
     /// Returns the first failure, if no call has told of it.
     pub(super) fn untold(&self) -> Option<Error> {
         let mut inner = self.lock();
-        if inner.is_told { None } else { inner.tell().err() }
+        if inner.failure.as_ref().is_some_and(|failure| failure.is_told) { None } else { inner.tell().err() }
     }
 }

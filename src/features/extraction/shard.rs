@@ -169,7 +169,7 @@ fn open(path: &Path) -> Result<Opened, Error> {
     };
     let (form, rows) = rows_of(&state, tensor, ids.len() as u64)
         .ok_or_else(|| no_shard("its tensor hasn't one row to each id, without gaps"))?;
-    Ok(Opened { ids, form, rows, state })
+    Ok(Opened { state, ids, form, rows })
 }
 
 /// Returns the ids of a state.

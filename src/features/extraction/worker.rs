@@ -35,8 +35,8 @@ pub(super) struct Saver {
 /// Saves one shard after the other, until there will be none.
 pub(super) fn run(queue: &Queue, mut saver: Saver) -> Saver {
     while let Some(filled) = queue.next() {
-        let saved = catch_unwind(AssertUnwindSafe(|| saver.save(filled)));
-        queue.done(saved.unwrap_or_else(|cause| Err(saver.panicked(&*cause))));
+        let result = catch_unwind(AssertUnwindSafe(|| saver.save(filled)));
+        queue.done(result.unwrap_or_else(|cause| Err(saver.panicked(&*cause))));
     }
     saver
 }

@@ -57,7 +57,19 @@ fn shown(place: &Place, run: &Run) -> String {
 fn the_status_says_what_each_rank_has() {
     let place = extracted(&[0, 2]);
     fs::remove_file(place.at("shards/shard_2/rank.json")).unwrap();
-    insta::assert_snapshot!(shown(&place, &place.run(&["features", "status", "shards"])), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&["features", "status", "shards"])), @r#"
+    exit 0
+    --- stdout
+     RANK  STATE      SHARDS        ROWS        SIZE  UPDATED
+        0  finished        2           4     8.0 KiB  <1min
+        1  absent          0           0         0 B  never
+        2  absent          0           0         0 B  never
+    unrecorded: shard_2/batch_0.safetensors (its rank was stopped when it had saved it; it counts if it verifies)
+    unrecorded: shard_2/batch_1.safetensors (its rank was stopped when it had saved it; it counts if it verifies)
+
+    3 ranks, 2 shards, 4 of 12 rows, 8.0 KiB
+    --- stderr
+    "#);
 }
 
 #[test]
@@ -74,7 +86,18 @@ fn a_stalled_rank_is_an_exit_code() {
 fn the_ids_that_are_to_do_are_printed() {
     let place = extracted(&[0, 2]);
     damage(&place, "shard_2/batch_1.safetensors");
-    insta::assert_snapshot!(shown(&place, &place.run(&["features", "todo", "shards", "--ids", "ids.txt"])), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&["features", "todo", "shards", "--ids", "ids.txt"])), @r#"
+    exit 0
+    --- stdout
+    seq-01
+    seq-04
+    seq-07
+    seq-08
+    seq-10
+    seq-11
+    --- stderr
+    damaged: shard_2/batch_1.safetensors: checksum-mismatch: within these 24 bytes, at least one isn't what was saved, tensor data, offset 4096
+    "#);
     let of_rank = ["features", "todo", "shards", "--ids", "ids.txt", "--rank", "1", "--world-size", "2"];
     assert_eq!(place.run(&of_rank).stdout, "seq-01\nseq-07\nseq-11\n");
     assert!(place.at("shards/shard_2/batch_1.safetensors").exists());
@@ -86,7 +109,13 @@ fn the_ids_that_are_to_do_are_printed() {
 fn all_shards_become_one_file() {
     let place = extracted(&[0, 1, 2]);
     let run = place.run(&["features", "aggregate", "shards", "--ids", "ids.txt", "-o", "out.safetensors"]);
-    insta::assert_snapshot!(shown(&place, &run), @"");
+    insta::assert_snapshot!(shown(&place, &run), @r#"
+    exit 0
+    --- stdout
+    aggregated  out.safetensors: 12 rows of 6 shards, 4.1 KiB, in 0 ms
+                crc64-nvme:…
+    --- stderr
+    "#);
     assert_eq!(place.verify(&["out.safetensors"]).code, Some(0));
 }
 
@@ -95,10 +124,24 @@ fn what_is_missing_is_refused_or_told() {
     let place = extracted(&[0, 2]);
     damage(&place, "shard_0/batch_0.safetensors");
     let aggregate = ["features", "aggregate", "shards", "--ids", "ids.txt", "-o", "out.pt"];
-    insta::assert_snapshot!(shown(&place, &place.run(&aggregate)), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&aggregate)), @r#"
+    exit 1
+    --- stdout
+    --- stderr
+    error: shards: incompatible: 6 ids have no row in any shard that verifies, the first is 'seq-00'; shard_0/batch_0.safetensors is damaged: within these 24 bytes, at least one isn't what was saved (level keys)
+    hint: `ckpt features todo` lists all of them: extract those as well, or leave them out with --allow-missing
+    "#);
     assert!(!place.at("out.pt").exists());
     let allowed = [&aggregate[..], &["--allow-missing"]].concat();
-    insta::assert_snapshot!(shown(&place, &place.run(&allowed)), @"");
+    insta::assert_snapshot!(shown(&place, &place.run(&allowed)), @r#"
+    exit 0
+    --- stdout
+    aggregated  out.pt: 6 rows of 3 shards, 1.3 KiB, in 0 ms
+                crc64-nvme:…
+    missing     6: seq-00, seq-01, seq-03, seq-04, seq-07, seq-10
+    --- stderr
+    damaged: shard_0/batch_0.safetensors: checksum-mismatch: within these 24 bytes, at least one isn't what was saved, tensor data, offset 4096
+    "#);
 }
 
 #[test]

@@ -37,15 +37,14 @@ impl Gathered {
     fn shard(&self, number: usize) -> Result<Rows, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let there = open.iter().rposition(|(shard, _)| *shard == number);
-        let (_, rows) = match there {
-            Some(at) => open.remove(at),
-            None => {
-                if open.len() >= OPEN_SHARDS {
-                    open.remove(0);
-                }
-                let path = self.shards.get(number).ok_or_else(|| Error::usage("there is no such shard"))?;
-                (number, shard::open_rows(path)?)
+        let rows = if let Some(at) = there {
+            open.remove(at).1
+        } else {
+            if open.len() >= OPEN_SHARDS {
+                open.remove(0);
             }
+            let path = self.shards.get(number).ok_or_else(|| Error::usage("there is no such shard"))?;
+            shard::open_rows(path)?
         };
         open.push((number, rows.clone()));
         Ok(rows)
@@ -99,12 +98,11 @@ mod tests {
     fn any_part_is_what_it_is_of_the_whole() {
         let shard = |start: u8| Rows { data: Data::from((start..start + 20).collect::<Vec<u8>>()), start: 2 };
         let open = Mutex::new(vec![(0, shard(0)), (1, shard(100))]);
-        let order = [(0, 1), (0, 2), (0, 3), (1, 0), (0, 0), (1, 4), (1, 5), (1, 1)];
-        let rows = order.map(|(shard, row)| Location { shard, row }).to_vec();
-        let expected: Vec<u8> = order
-            .iter()
-            .flat_map(|(shard, row)| (0..3).map(move |at| *shard as u8 * 100 + 2 + *row as u8 * 3 + at))
-            .collect();
+        let order: [(u8, u8); 8] = [(0, 1), (0, 2), (0, 3), (1, 0), (0, 0), (1, 4), (1, 5), (1, 1)];
+        let location = |(shard, row): (u8, u8)| Location { shard: shard.into(), row: row.into() };
+        let rows = order.map(location).to_vec();
+        let bytes = |(shard, row): (u8, u8)| (0..3).map(move |at| shard * 100 + 2 + row * 3 + at);
+        let expected: Vec<u8> = order.into_iter().flat_map(bytes).collect();
         let gathered = Gathered { rows, shards: Vec::new(), row_bytes: 3, open };
         assert_eq!(gathered.len(), 24);
         assert!(gathered.bytes().unwrap().is_none(), "nothing is held");

@@ -5,6 +5,7 @@ mod disk;
 mod failing;
 mod kill;
 mod property;
+mod python;
 mod resuming;
 mod writing;
 

@@ -9,8 +9,10 @@ use ckpt::{Code, ErrorKind, Verdict};
 
 use super::{aggregated, assert_all, extract, ids, open, options, push_all, shard, shards};
 
-/// Ways to lose a shard.
-const WAYS: [(&str, fn(&Path)); 5] = [
+/// A way to lose a shard.
+type Way = (&'static str, fn(&Path));
+
+const WAYS: [Way; 5] = [
     ("a flipped bit", |path| {
         let mut bytes = fs::read(path).unwrap();
         let at = bytes.len() - 3;
@@ -22,7 +24,7 @@ const WAYS: [(&str, fn(&Path)); 5] = [
         fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     }),
     ("emptied", |path| fs::write(path, b"").unwrap()),
-    ("zeros", |path| fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap()),
+    ("zeros", |path| fs::write(path, vec![0; fs::read(path).unwrap().len()]).unwrap()),
     ("something else", |path| fs::write(path, b"<html>502</html>").unwrap()),
 ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ckpt::features::extraction::{Extraction, ExtractionOptions, Worker, manifest};
 use ckpt::record::{InputFingerprint, ModelConfig};
 use ckpt::save::Format;
-use ckpt::tensor::{Data, Source, TensorView};
+use ckpt::tensor::{Data, Node, Source, TensorView};
 use ckpt::{Access, Dtype, Error, ErrorKind, LoadOptions, Verdict, VerifyOptions, load, verify};
 
 use super::{ROW_BYTES, StillClock, extract, ids, model, open, options, push_all, row, rows, shard, shards};
@@ -39,12 +39,12 @@ fn a_shard_proves_itself_and_is_an_ordinary_checkpoint() {
         assert_eq!(verify(&path, &verified).verdict, Verdict::Valid);
         let state = load(&path, &LoadOptions::default().with_access(Access::Eager)).unwrap();
         for (number, id) in ids.iter().enumerate() {
-            assert_eq!(state.value(&format!("ids.{number}")).and_then(|id| id.as_str()), Some(id.as_str()));
+            assert_eq!(state.value(&format!("ids.{number}")).and_then(Node::as_str), Some(id.as_str()));
         }
         let data = state.tensor("data").unwrap();
         assert_eq!((data.dtype(), data.shape()), (Dtype::F32, &[3, 3][..]));
         assert_eq!(*data.bytes().unwrap(), ids.iter().flat_map(|id| row(id)).collect::<Vec<u8>>());
-        assert_eq!(state.value("extraction.rank").and_then(|rank| rank.as_i64()), Some(0));
+        assert_eq!(state.value("extraction.rank").and_then(Node::as_i64), Some(0));
     }
 }
 
