@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::record::{Finding, Verdict};
+use crate::record::{Finding, ModelConfigError, Verdict};
 
 /// What went wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,12 @@ impl Error {
     /// Returns what was found in the file, with level and place, where that is the reason.
     pub fn finding(&self) -> Option<&Finding> {
         self.finding.as_deref()
+    }
+}
+
+impl From<ModelConfigError> for Error {
+    fn from(error: ModelConfigError) -> Self {
+        Self::usage(error.to_string())
     }
 }
 

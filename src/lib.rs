@@ -19,7 +19,7 @@
 //!
 //! The layers, lowest first (`ARCHITECTURE.md` has the reasons, a test holds the order):
 //! [`record`] and the other words, [`tensor`] and [`io`], [`mod@format`], [`validate`], [`mod@save`],
-//! [`manager`], [`pipeline`].
+//! [`manager`], [`pipeline`] and [`features`].
 //! Nothing in the library prints, reads an environment variable, or executes a pickle.
 
 #![cfg_attr(
@@ -51,6 +51,7 @@ pub mod save;
 
 pub mod manager;
 
+pub mod features;
 pub mod pipeline;
 
 #[cfg(feature = "cli")]

@@ -8,11 +8,13 @@ mod compat;
 mod dcp;
 mod device;
 mod errors;
+mod features;
 mod interrupt;
 mod load;
 mod manager;
 mod memory;
 mod options;
+mod pipeline;
 mod place;
 mod records;
 mod retention;
@@ -36,12 +38,19 @@ mod _native {
     #[pymodule_export]
     use super::errors::Unfit;
     #[pymodule_export]
+    use super::features::{
+        Extraction, ShardWriter, aggregate, extraction_manifest, extraction_todo, merge, merge_all, pairs_in,
+        stalled_ranks,
+    };
+    #[pymodule_export]
     use super::load::{load, load_into};
     #[pymodule_export]
     use super::manager::{Manager, Ticket};
     /// The exit code of a job that saved a last time, and wants to be started again.
     #[pymodule_export]
     const EXIT_REQUEUE: u8 = ckpt::manager::triggers::EXIT_REQUEUE;
+    #[pymodule_export]
+    use super::pipeline::{Pipeline, StageRun, read_pipeline};
     #[pymodule_export]
     use super::place::{Place, sync_directory};
     #[pymodule_export]

@@ -16,17 +16,18 @@ use crate::state::torch::Torch;
 /// From here on, memory for what is loaded is asked to be in huge pages, in bytes: one of them.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// A storage of PyTorch on the host, which stays as long as this does.
+/// A storage of PyTorch on the host, or the elements of a NumPy array, which stay as long as this does.
 pub(crate) struct Memory {
     address: *mut u8,
     len: usize,
-    /// The `UntypedStorage` that the memory is of.
+    /// The `UntypedStorage`, or the array, that the memory is of.
     owner: Py<PyAny>,
 }
 
 // SAFETY: the memory may be read from any thread: it is freed with its owner, whose reference count is only touched by
 // the interpreter's own rules (`Py`). It moves only where somebody resizes the storage meanwhile: the documentation of
-// `ckpt.save` and `ckpt.load_into` forbids that, as it can't be prevented from here.
+// `ckpt.save` and `ckpt.load_into` forbids that, as it can't be prevented from here. An array that is referred to isn't
+// resized by NumPy.
 unsafe impl Send for Memory {}
 // SAFETY: as above. That nobody writes to it at the same time is asked of the caller, too, as `torch.save` does; who does
 // all the same gets a file of bytes from before and after.
@@ -39,6 +40,17 @@ impl Memory {
         let address: usize = storage.call_method0(pyo3::intern!(py, "data_ptr"))?.extract()?;
         let len: usize = storage.call_method0(pyo3::intern!(py, "nbytes"))?.extract()?;
         Ok(Self { address: address as *mut u8, len, owner: storage.clone().unbind() })
+    }
+
+    /// Takes the elements of a NumPy array, in the order in which they are; none where there are gaps between them.
+    pub(crate) fn of_array(array: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        if !array.getattr("flags")?.getattr("c_contiguous")?.is_truthy()? {
+            return Ok(None);
+        }
+        let (address, _): (usize, bool) =
+            array.getattr("__array_interface__")?.get_item("data")?.extract()?;
+        let len: usize = array.getattr("nbytes")?.extract()?;
+        Ok(Some(Self { address: address as *mut u8, len, owner: array.clone().unbind() }))
     }
 
     /// Returns the storage.
@@ -67,8 +79,8 @@ impl Memory {
         if self.len == 0 || self.address.is_null() {
             return &[];
         }
-        // SAFETY: PyTorch says that there are `len` bytes at `address`, and the owner keeps them. Every byte is a valid
-        // `u8`.
+        // SAFETY: PyTorch, or NumPy, says that there are `len` bytes at `address`, and the owner keeps them. Every byte is
+        // a valid `u8`.
         unsafe { slice::from_raw_parts(self.address, self.len) }
     }
 }

@@ -1,6 +1,7 @@
 //! Keyword arguments of Python as options of the crate.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ckpt::digest::Algorithm;
 use ckpt::io::commit::Durability;
@@ -112,7 +113,7 @@ impl VerifyArguments {
 }
 
 /// Makes a Python callable hear of bytes. What it raises is shown as Python shows what nobody can catch.
-fn hearer(callable: Py<PyAny>) -> impl Fn(u64) + Send + Sync + 'static {
+pub(crate) fn hearer(callable: Py<PyAny>) -> impl Fn(u64) + Send + Sync + 'static {
     move |bytes| {
         Python::attach(|py| {
             if let Err(error) = callable.call1(py, (bytes,)) {
@@ -131,7 +132,7 @@ pub(crate) fn level(word: &str) -> PyResult<Level> {
     word.parse().map_err(|_| wrong("level", word, &["size", "container", "load", "keys"]))
 }
 
-fn format(word: &str) -> PyResult<Format> {
+pub(crate) fn format(word: &str) -> PyResult<Format> {
     let known = Format::ALL.into_iter().find(|format| format.as_str() == word);
     known.ok_or_else(|| wrong("format", word, &Format::ALL.map(Format::as_str)))
 }
@@ -142,6 +143,12 @@ pub(crate) fn algorithm(word: &str) -> PyResult<Algorithm> {
 
 pub(crate) fn position(text: &str) -> PyResult<Position> {
     text.parse().map_err(|_| wrong("position", text, &["step:1200", "stage:merge"]))
+}
+
+/// Returns a duration of so many seconds.
+pub(crate) fn duration(what: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| PyValueError::new_err(format!("{what} can't be {seconds} seconds: {error}")))
 }
 
 pub(crate) fn wrong(what: &str, given: &str, known: &[&str]) -> PyErr {

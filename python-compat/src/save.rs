@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ckpt::format::torch::Pickled;
-use ckpt::io::commit::{Durability, LocalDisk, remove_durably, write_small};
+use ckpt::io::commit::{Durability, LocalDisk, clean_beside, remove_durably, write_small};
 use ckpt::record::Level;
 use ckpt::save::{self as core, Format};
 use ckpt::tensor::Data;
@@ -60,11 +60,15 @@ pub(crate) fn save_pickled<'py>(
     Ok(described)
 }
 
-/// Writes a small file by the same commit as a checkpoint: whole, durable, or not at all.
+/// Writes a small file by the same commit as a checkpoint: whole, durable, or not at all. What killed processes left
+/// beside it is removed.
 #[pyfunction]
 pub(crate) fn write_file(py: Python<'_>, path: PathBuf, bytes: &Bound<'_, PyBytes>) -> PyResult<()> {
     let bytes = bytes.as_bytes().to_vec();
-    let written = py.detach(|| write_small(&LocalDisk, &path, &bytes, Durability::Full));
+    let written = py.detach(|| {
+        clean_beside(&LocalDisk, &path);
+        write_small(&LocalDisk, &path, &bytes, Durability::Full)
+    });
     written.map_err(|error| errors::raise(py, &error))
 }
 

@@ -174,6 +174,18 @@ pub(super) const NONE_PASSES: &str = "`ckpt list --level load` says what is wron
 /// What to do where a checkpoint can't be used, and nothing says that it is damaged.
 pub(super) const STOPPED: &str = "make it usable here, or go on to an older one with --force";
 
+/// What to do where a directory holds no extraction.
+pub(super) const NO_EXTRACTION: &str =
+    "name the directory that the workers save their shards to: the one that holds extraction.json";
+
+/// What to do where ids have no row.
+pub(super) const MISSING_ROWS: &str =
+    "`ckpt features todo` lists all of them: extract those as well, or leave them out with --allow-missing";
+
+/// What to do where something in an extraction's directory is whole, and doesn't belong there.
+pub(super) const OTHER_SHARDS: &str =
+    "name the extraction that the shards are of, or move what isn't its own elsewhere";
+
 /// What to do where nobody knows whether checkpoints are good.
 pub(super) const UNVERIFIED: &str = "`--level load` reads them through, and then it is known";
 

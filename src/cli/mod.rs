@@ -10,6 +10,7 @@ mod copy;
 mod diff;
 mod exit;
 mod failures;
+mod features;
 mod hints;
 mod info;
 mod latest;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Pin(args) => pin::run(args),
         Command::Unpin(args) => pin::take_away(args),
         Command::Stage(args) => stage::run(args),
+        Command::Features(args) => features::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

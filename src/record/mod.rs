@@ -3,12 +3,14 @@
 //! This is the one JSON vocabulary of the project. `docs/report.md` describes it for those who read
 //! it from other programs; a test holds that page against these types.
 
+mod aggregated;
 mod checkpoint_id;
 mod code;
 mod compared;
 mod converted;
 mod copy;
 mod duration;
+mod extraction;
 mod finding;
 mod info;
 mod kind;
@@ -16,6 +18,8 @@ mod level;
 mod listed;
 mod manifest;
 mod marker;
+mod merged;
+mod model_config;
 mod pipeline;
 mod position;
 mod proof;
@@ -31,12 +35,17 @@ mod tensor_info;
 mod verdict;
 mod words;
 
+pub use aggregated::{AGGREGATE_SCHEMA, Aggregated, FEATURES_SCHEMA, SetAside};
 pub use checkpoint_id::{CheckpointId, NoCheckpointId};
 pub use code::Code;
 pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};
 pub use converted::{CONVERT_SCHEMA, Converted, Dropped};
 pub use copy::{COPY_SCHEMA, Copied, CopiedFile};
 pub(crate) use duration::parse_duration;
+pub use extraction::{
+    EXTRACTION_RANK_SCHEMA, EXTRACTION_SCHEMA, ExtractionManifest, ExtractionRecord, ExtractionRecordError,
+    InputFingerprint, InputUnit, RankRecord, ShardRecord, StalledRank,
+};
 pub use finding::{Finding, Place};
 pub use info::{INFO_SCHEMA, Info};
 pub use kind::FormatKind;
@@ -45,6 +54,8 @@ pub use listed::Listed;
 pub(crate) use manifest::is_plain;
 pub use manifest::{Artifact, Manifest, ManifestError};
 pub use marker::{Described, Marker, MarkerFit};
+pub use merged::{MERGE_SCHEMA, MergeOutcome, Merged};
+pub use model_config::{ModelConfig, ModelConfigError};
 pub use pipeline::{
     CLEANUP_SCHEMA, CleanupEntry, CleanupReason, Edit, FileRecord, Fingerprint, Lifetime, PIPELINE_SCHEMA,
     PipelineState, PipelineStateError, PipelineStatus, Review, StageRecord, StageStatus,
@@ -61,4 +72,4 @@ pub use skipped::Skipped;
 pub use surveyed::{LIST_SCHEMA, Surveyed};
 pub use tensor_info::TensorInfo;
 pub use verdict::Verdict;
-pub(crate) use words::{first_few, quoted};
+pub(crate) use words::{LISTED, first_few, quoted};

@@ -107,7 +107,7 @@ pub fn save_pickled_on(
 
 /// As [`save_on`], with a last question before the file takes its name: whether the state's bytes still are
 /// what they were.
-pub(super) fn save_checked(
+pub(crate) fn save_checked(
     disk: &dyn Disk,
     path: &Path,
     state: &State<'_>,

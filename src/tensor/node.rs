@@ -37,6 +37,9 @@ pub enum Node {
     ByteArray(Box<[u8]>),
     /// A list.
     List(Vec<NodeId>),
+    /// A list of nothing but floats, where its reader was asked for such: see
+    /// [`ReadOptions`](crate::format::torch::ReadOptions).
+    Floats(Vec<f64>),
     /// A tuple.
     Tuple(Vec<NodeId>),
     /// A set.
@@ -70,6 +73,9 @@ pub enum Node {
 }
 
 impl Node {
+    /// Why [`Node::Floats`] isn't written.
+    pub(crate) const PACKED: &str = "a packed list of floats: load it without packing, and it can be written";
+
     /// Returns the integer of two's complement little-endian bytes; none are zero.
     ///
     /// ```

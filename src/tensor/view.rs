@@ -45,6 +45,21 @@ impl<'a> TensorView<'a> {
             data.len()
         )))
     }
+
+    /// Returns the type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Returns the length of each dimension.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// Returns the bytes.
+    pub fn data(&self) -> &Data<'a> {
+        &self.data
+    }
 }
 
 /// A tensor of a [`State`].
@@ -56,7 +71,7 @@ pub struct TensorRef<'s> {
 }
 
 impl<'s> TensorRef<'s> {
-    pub(super) fn new(name: impl Into<String>, tensor: &'s Tensor, state: &'s State<'s>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, tensor: &'s Tensor, state: &'s State<'s>) -> Self {
         Self { name: name.into(), tensor, state }
     }
 

@@ -251,7 +251,7 @@ impl Node {
             Self::Text(_) | Self::SurrogateText(_) => "str",
             Self::Bytes(_) => "bytes",
             Self::ByteArray(_) => "bytearray",
-            Self::List(_) => "list",
+            Self::List(_) | Self::Floats(_) => "list",
             Self::Tuple(_) => "tuple",
             Self::Set(_) => "set",
             Self::FrozenSet(_) => "frozenset",

@@ -27,6 +27,8 @@ mod dump;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod floors;
 #[cfg(test)]
 mod hostile;

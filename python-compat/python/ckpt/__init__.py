@@ -4,16 +4,25 @@ A training job of days dies, and the file it must resume from is short, silently
 writes a file that proves itself, atomically and durably; `verify` says of any checkpoint whether it is ``valid``,
 ``corrupted``, ``incompatible`` or ``unreadable``, and executes nothing of it; `load` holds every byte against its
 checksum while it is read. A `Manager` keeps the checkpoints of a training loop, and says from which the work goes on.
+`ckpt.pipeline` does so for work in stages; `ckpt.features` for rows that many workers make; `merge` joins those.
 
 PyTorch is imported only where it is used: `verify` and `info` work without it.
 """
 
-from . import training
+from . import features, pipeline, training
 from ._load import load, load_into
 from ._save import save
 from ._seal import seal, seal_directory, verify_sealed
 from ._verify import info, verify, verify_all
-from .errors import CheckpointError, CorruptedError, IncompatibleError, NeedsTrustError
+from .errors import (
+    CheckpointError,
+    CorruptedError,
+    IncompatibleError,
+    MergeError,
+    NeedsTrustError,
+    PipelinePaused,
+)
+from .features import merge, merge_all
 from .manager import EXIT_REQUEUE, Manager, Ticket
 from .records import (
     Artifact,
@@ -54,7 +63,9 @@ __all__ = [
     "Listed",
     "Manager",
     "Manifest",
+    "MergeError",
     "NeedsTrustError",
+    "PipelinePaused",
     "Plan",
     "Record",
     "Report",
@@ -64,9 +75,13 @@ __all__ = [
     "Skipped",
     "TensorInfo",
     "Ticket",
+    "features",
     "info",
     "load",
     "load_into",
+    "merge",
+    "merge_all",
+    "pipeline",
     "save",
     "seal",
     "seal_directory",

@@ -7,6 +7,7 @@ Damage and misfit are `CheckpointError`s. What the system said is an `OSError` w
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 ErrorType = Literal["corrupted", "incompatible"]
@@ -74,6 +75,50 @@ class NeedsTrustError(IncompatibleError):
     The message names the first such global. Allow it by name (``allowed_globals=[...]``: it is then taken as data), or
     execute the pickle (``trusted=True``) if you know who wrote the file.
     """
+
+
+class PipelinePaused(Exception):
+    """A pipeline waits until somebody has looked at a stage, and approved it.
+
+    Args:
+        state_file: The state file of the pipeline.
+        stage: The stage that waits.
+    """
+
+    def __init__(self, state_file: str | os.PathLike[str], stage: str) -> None:
+        super().__init__(state_file, stage)
+        self.state_file = state_file
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.state_file)}: '{self.stage}' waits for its review: approve it, and run this again"
+
+
+class MergeError(Exception):
+    """Pairs of feature files couldn't be merged; all others are done.
+
+    Its text has how many, and why the first.
+
+    Args:
+        results: In the order of the pairs, what became of each: a `ckpt.features.Merged`, or the exception.
+    """
+
+    def __init__(self, results: Sequence[Any]) -> None:
+        super().__init__(results)
+        self.results = tuple(results)
+
+    @property
+    def errors(self) -> tuple[Exception, ...]:
+        """Why those failed that did, in the order of the pairs."""
+        return tuple(result for result in self.results if isinstance(result, Exception))
+
+    def __str__(self) -> str:
+        errors = self.errors
+        if not errors:
+            return "no pair failed"
+        path = getattr(errors[0], "checkpoint_path", None)
+        first = f"{path}: {errors[0]}" if path is not None else str(errors[0])
+        return f"{len(errors)} of {len(self.results)} pairs failed, the first because of {first}"
 
 
 def _again(

@@ -31,6 +31,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def known(cls: type[Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a dict that a record has, without those that a later version may have added."""
+    names = {entry.name for entry in fields(cls)}
+    return {name: value for name, value in record.items() if name in names}
+
+
 @dataclass(frozen=True)
 class Finding(Record):
     """One fact found by a check."""

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ckpt::manager::background::{OnFailure, Retry, SaverOptions, WhenBusy};
 use ckpt::manager::retention::{Every, Policy, Rule};
 use ckpt::manager::triggers::{Answer, Deadline, Signal, TriggerOptions};
 use ckpt::manager::{ManagerOptions, ResumeOptions, SaveRequest, Semantic};
 use ckpt::{Error, LoadOptions};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::events::reporter;
 use crate::errors;
 use crate::memory::Storages;
-use crate::options::{LoadArguments, SaveArguments, level, wrong};
+use crate::options::{LoadArguments, SaveArguments, duration, level, wrong};
 
 /// What a manager can be asked for, as `ckpt/manager.py` passes it.
 #[derive(FromPyObject)]
@@ -169,11 +167,6 @@ impl ResumeArguments {
         options.force = self.force;
         Ok(options)
     }
-}
-
-fn duration(what: &str, seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|error| PyValueError::new_err(format!("{what} can't be {seconds} seconds: {error}")))
 }
 
 fn when_busy(word: &str) -> PyResult<WhenBusy> {

@@ -80,6 +80,11 @@ impl<'py> Use<'py> {
         kind.is(&self.torch.tensor)
     }
 
+    /// Returns whether a value is a tensor, of whatever class.
+    pub(crate) fn is_any_tensor(self, value: &Bound<'py, PyAny>) -> PyResult<bool> {
+        value.is_instance(self.torch.tensor.bind(self.py))
+    }
+
     pub(crate) fn is_parameter(self, kind: &Bound<'py, PyAny>) -> bool {
         kind.is(&self.torch.parameter)
     }

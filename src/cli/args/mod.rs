@@ -5,6 +5,7 @@ mod completions;
 mod convert;
 mod copy;
 mod diff;
+mod features;
 mod files;
 mod info;
 mod latest;
@@ -26,6 +27,9 @@ pub(super) use self::completions::CompletionsArgs;
 pub(super) use self::convert::ConvertArgs;
 pub(super) use self::copy::CopyArgs;
 pub(super) use self::diff::DiffArgs;
+pub(super) use self::features::{
+    FeaturesAggregateArgs, FeaturesArgs, FeaturesCommand, FeaturesStatusArgs, FeaturesTodoArgs,
+};
 pub(super) use self::files::{ReadArgs, WriteArgs};
 pub(super) use self::info::InfoArgs;
 pub(super) use self::latest::LatestArgs;
@@ -70,6 +74,7 @@ pub(super) enum Command {
     Pin(PinArgs),
     Unpin(UnpinArgs),
     Stage(StageArgs),
+    Features(FeaturesArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -1,6 +1,6 @@
 use std::io::Write as _;
 
 /// Prints that a save failed, for a process in which nobody has asked. Where even that fails, nobody can be told.
-pub(super) fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "ckpt: {text}"));
 }

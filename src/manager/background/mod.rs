@@ -31,8 +31,10 @@ mod ticket;
 mod worker;
 
 pub(super) use attempts::attempt;
+pub(crate) use last_words::say as say_last_words;
 pub use options::{After, OnFailure, SaverOptions, WhenBusy};
 pub use retry::Retry;
+pub(crate) use retry::is_transient;
 pub use saver::Saver;
 pub use ticket::{Outcome, Ticket};
 pub use worker::{Commit, Job};

@@ -46,7 +46,7 @@ impl Retry {
 }
 
 /// Returns whether an error may pass.
-pub(super) fn is_transient(error: &Error) -> bool {
+pub(crate) fn is_transient(error: &Error) -> bool {
     let Some(source) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) else {
         return false;
     };

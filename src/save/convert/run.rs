@@ -8,7 +8,7 @@ use crate::Error;
 use crate::io::FileSource;
 use crate::io::commit::LocalDisk;
 use crate::record::{CONVERT_SCHEMA, Code, Converted, Dropped, Finding, Level};
-use crate::save::load::{Streamed, open_streamed};
+use crate::save::load::{Loaded, open_streamed};
 use crate::save::store::save_checked;
 use crate::save::{Format, LoadOptions, SaveOptions};
 use crate::tensor::State;
@@ -53,7 +53,7 @@ pub fn convert(source: &Path, destination: &Path, options: &ConvertOptions) -> R
     let load =
         LoadOptions { allowed_globals: options.verify.allowed_globals.clone(), ..LoadOptions::default() };
     // Opened before it is verified: a change is then seen, whenever it comes.
-    let Streamed { state, source: file, format: from, metadata, proof } = open_streamed(source, &load)?;
+    let Loaded { state, source: file, format: from, metadata, proof } = open_streamed(source, &load)?;
     if let Some(finding) = verify(source, &options.verify).reason() {
         return Err(Error::found(source, finding.clone()));
     }

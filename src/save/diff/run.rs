@@ -9,7 +9,7 @@ use super::plain::{Plain, show};
 use crate::Error;
 use crate::record::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingKind};
 use crate::save::LoadOptions;
-use crate::save::load::{Streamed, open_streamed};
+use crate::save::load::{Loaded, open_streamed};
 use crate::tensor::{Node, State, TensorRef};
 
 /// Compares two checkpoints, of any formats: names, dtypes, shapes, elements, and plain values.
@@ -74,7 +74,7 @@ pub fn diff(left: &Path, right: &Path, options: &DiffOptions) -> Result<Compared
 }
 
 /// Returns whether two files have the same bytes, by their proofs.
-fn is_same_file(one: &Streamed, other: &Streamed) -> bool {
+fn is_same_file(one: &Loaded, other: &Loaded) -> bool {
     match (&one.proof, &other.proof) {
         (Some(one), Some(other)) => one.id() == other.id(),
         _ => false,

@@ -18,21 +18,22 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
 use crate::io::{FileSource, Mapping, ReadAt as _};
-use crate::record::{Code, Finding, Level};
+use crate::record::{Code, Finding, FormatKind, Level, Proof};
 use crate::tensor::{Data, Node, NodeId, State, StorageId, Tree};
 use eager::Reading;
 use select::Listing;
 
 pub use into::{Target, load_into};
 pub use options::{Access, LoadOptions};
-pub(super) use streamed::{Streamed, open_streamed, stream};
+pub(super) use streamed::stream;
+pub(crate) use structure::metadata_of;
 pub(super) use structure::{Place, Record, Structure, foreign, own, torch_metadata};
 
 /// Loads a checkpoint: a safetensors file, or one that `torch.save` wrote.
@@ -65,34 +66,37 @@ pub(super) use structure::{Place, Record, Structure, foreign, own, torch_metadat
 /// ([`ErrorKind::Corrupted`](crate::ErrorKind), [`ErrorKind::Incompatible`](crate::ErrorKind)), and
 /// [`Error::finding`] says what and where; or it hasn't what the options require.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<State<'static>, Error> {
-    let opened = Opened::open(path, options)?;
-    let unselected = opened.listing.unselected(options);
-    let Opened { source, mut structure, listing } = opened;
-    let left_out = |state: State<'static>| {
-        if unselected.is_empty() { state } else { state.pruned(&|id| unselected.contains(&id)) }
-    };
-    let is_mapped = match options.access {
-        Access::Streamed if options.memory.is_none() => {
-            return Ok(left_out(stream(path, &source, structure)?));
-        }
-        Access::Mapped => true,
-        Access::Eager | Access::Streamed => false,
-        Access::Auto => Mapping::is_fast_and_safe(&source),
-    };
-    let names = listing.names(&structure.tree);
-    let wanted = wanted(&structure.tree, &unselected);
-    let reading = Reading { path, source: &source, structure: &structure, names: &names, options };
-    let data = match &options.memory {
-        Some(memory) => provided::read(&reading, &wanted, &**memory)?,
-        None if is_mapped => mapped::map(&reading, &source, &wanted)?,
-        None => reading.read(&wanted)?,
-    };
-    let mut by_id: HashMap<StorageId, Data<'static>> = wanted.into_iter().zip(data).collect();
-    let count = u32::try_from(structure.places.len()).unwrap_or(u32::MAX);
-    let all =
-        (0..count).map(|number| by_id.remove(&StorageId(number)).unwrap_or_else(|| Data::from(Vec::new())));
-    let tree = std::mem::replace(&mut structure.tree, Tree::new(Vec::new(), Vec::new(), NodeId(0)));
-    Ok(left_out(State::from_parts(tree, all.collect())))
+    load_whole(path, options).map(|loaded| loaded.state)
+}
+
+/// A checkpoint that was loaded, with what a state has no place for.
+pub(crate) struct Loaded {
+    /// The values.
+    pub(crate) state: State<'static>,
+    /// The file, open.
+    pub(crate) source: Arc<FileSource>,
+    /// What the content is.
+    pub(crate) format: FormatKind,
+    /// The caller's own metadata.
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// The proof that the file carries; its head is as it was written.
+    pub(crate) proof: Option<Proof>,
+}
+
+/// As [`load`], for who passes more on than the state, or wants to know whether the file changed since.
+pub(crate) fn load_whole(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
+    let mut opened = Opened::open(path, options)?;
+    let source = Arc::clone(&opened.source);
+    let format = opened.structure.format;
+    let metadata = std::mem::take(&mut opened.structure.metadata);
+    let proof = opened.structure.proof.as_ref().map(|proven| proven.proof.clone());
+    Ok(Loaded { state: opened.state(path, options)?, source, format, metadata, proof })
+}
+
+/// Opens a checkpoint to be read piece by piece. Its head is held against its proof, its data isn't.
+pub(super) fn open_streamed(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
+    let options = LoadOptions { access: Access::Streamed, memory: None, ..options.clone() };
+    load_whole(path, &options)
 }
 
 /// Returns the storages of what is left when some tensors aren't loaded.
@@ -116,6 +120,37 @@ impl Opened {
         let listing = Listing::of(path, &structure.tree)?;
         listing.check(path, &structure.tree, options)?;
         Ok(Self { source: Arc::new(source), structure, listing })
+    }
+
+    /// Reads what is asked for, or has it read later.
+    fn state(self, path: &Path, options: &LoadOptions) -> Result<State<'static>, Error> {
+        let unselected = self.listing.unselected(options);
+        let Self { source, mut structure, listing } = self;
+        let left_out = |state: State<'static>| {
+            if unselected.is_empty() { state } else { state.pruned(&|id| unselected.contains(&id)) }
+        };
+        let is_mapped = match options.access {
+            Access::Streamed if options.memory.is_none() => {
+                return Ok(left_out(stream(path, &source, structure)?));
+            }
+            Access::Mapped => true,
+            Access::Eager | Access::Streamed => false,
+            Access::Auto => Mapping::is_fast_and_safe(&source),
+        };
+        let names = listing.names(&structure.tree);
+        let wanted = wanted(&structure.tree, &unselected);
+        let reading = Reading { path, source: &source, structure: &structure, names: &names, options };
+        let data = match &options.memory {
+            Some(memory) => provided::read(&reading, &wanted, &**memory)?,
+            None if is_mapped => mapped::map(&reading, &source, &wanted)?,
+            None => reading.read(&wanted)?,
+        };
+        let mut by_id: HashMap<StorageId, Data<'static>> = wanted.into_iter().zip(data).collect();
+        let count = u32::try_from(structure.places.len()).unwrap_or(u32::MAX);
+        let all = (0..count)
+            .map(|number| by_id.remove(&StorageId(number)).unwrap_or_else(|| Data::from(Vec::new())));
+        let tree = std::mem::replace(&mut structure.tree, Tree::new(Vec::new(), Vec::new(), NodeId(0)));
+        Ok(left_out(State::from_parts(tree, all.collect())))
     }
 
     /// Returns a tensor by its number.

@@ -39,6 +39,9 @@ pub struct LoadOptions {
     pub verify: bool,
     /// Globals accepted in a pickle by name (`module.name`), as data. Nothing is executed.
     pub allowed_globals: Vec<String>,
+    /// Whether lists of nothing but floats come as one node: see
+    /// [`ReadOptions`]. Default: false.
+    pub packed_floats: bool,
     /// The number of threads that read. Default: one per core, at least 4 and at most 8: they wait for the
     /// device most of the time.
     pub threads: usize,
@@ -59,6 +62,7 @@ impl Default for LoadOptions {
             require: Vec::new(),
             verify: true,
             allowed_globals: Vec::new(),
+            packed_floats: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from).clamp(4, 8),
             progress: None,
             section: None,
@@ -96,6 +100,14 @@ impl LoadOptions {
         self
     }
 
+    /// Has lists of nothing but floats come as [`Node::Floats`](crate::tensor::Node): for embeddings that were saved as
+    /// plain lists. Who asks for it knows the node; a state with such a list can't be saved as a pickle again.
+    #[must_use]
+    pub fn with_packed_floats(mut self) -> Self {
+        self.packed_floats = true;
+        self
+    }
+
     /// Sets the number of threads. 0 counts as 1.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
@@ -123,6 +135,7 @@ impl LoadOptions {
 
     /// Returns how PyTorch files are to be read.
     pub(super) fn read_options(&self) -> ReadOptions {
-        ReadOptions::default().with_allowed_globals(self.allowed_globals.iter().cloned())
+        let options = ReadOptions::default().with_allowed_globals(self.allowed_globals.iter().cloned());
+        if self.packed_floats { options.with_packed_floats() } else { options }
     }
 }

@@ -7,44 +7,20 @@
 //!
 //! Nothing is mapped: pages that were looked at would count as the process's memory.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::convert::{inflate, turn, turns};
+use super::faults;
 use super::structure::{Place, Structure};
-use super::{LoadOptions, Opened, faults};
 use crate::format::zip::Entry;
 use crate::io::{FileSource, ReadAt as _};
-use crate::record::{FormatKind, Proof};
 use crate::tensor::{Data, NodeId, Source, State, StorageId, Tree};
 use crate::{Dtype, Error};
 
 /// How many storages of a file are held in memory at once, of those that can't be read piece by piece: the one
 /// that is being read, and the next, which another thread may have begun.
 const HELD_STORAGES: usize = 2;
-
-/// A checkpoint whose bytes are read from the file whenever they are looked at.
-pub(in crate::save) struct Streamed {
-    /// The values.
-    pub(in crate::save) state: State<'static>,
-    /// The file, open.
-    pub(in crate::save) source: Arc<FileSource>,
-    /// What the content is.
-    pub(in crate::save) format: FormatKind,
-    /// The caller's own metadata.
-    pub(in crate::save) metadata: BTreeMap<String, String>,
-    /// The proof that the file carries; its head is as it was written.
-    pub(in crate::save) proof: Option<Proof>,
-}
-
-/// Opens a checkpoint to be read piece by piece. Its head is held against its proof, its data isn't.
-pub(in crate::save) fn open_streamed(path: &Path, options: &LoadOptions) -> Result<Streamed, Error> {
-    let Opened { source, mut structure, .. } = Opened::open(path, options)?;
-    let proof = structure.proof.take().map(|proven| proven.proof);
-    let (format, metadata) = (structure.format, std::mem::take(&mut structure.metadata));
-    Ok(Streamed { state: stream(path, &source, structure)?, source, format, metadata, proof })
-}
 
 /// Makes the state of a structure that was read. None of its data is read yet.
 pub(in crate::save) fn stream(

@@ -197,6 +197,16 @@ pub(in crate::save) fn torch_metadata(
     }
 }
 
+/// Reads the caller's own metadata of a file that ckpt wrote, whatever its format: at the cost of its head. Any other
+/// file has none.
+pub(crate) fn metadata_of(source: &dyn ReadAt) -> Result<BTreeMap<String, String>, Flaw> {
+    match detect(source)? {
+        FormatKind::Safetensors => Ok(own(safetensors::read_header(source)?.metadata)),
+        FormatKind::Zip => torch_metadata(source, &TorchArchive::open(source)?),
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
 /// The name of the caller's metadata within an archive's folder.
 const METADATA_RECORD: &str = "ckpt/metadata";
 

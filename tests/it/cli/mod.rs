@@ -4,6 +4,7 @@ mod convert;
 mod copy;
 mod diff;
 mod distributed;
+mod features;
 mod judged;
 mod pages;
 mod runs;

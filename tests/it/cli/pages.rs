@@ -31,6 +31,7 @@ fn every_command_has_a_manual_page() {
         "pin",
         "unpin",
         "stage",
+        "features",
         "stage-run",
         "stage-status",
         "stage-approve",

@@ -32,6 +32,8 @@ fn a_pipeline_stops_for_a_review_and_goes_on_after_it() {
     let mut pipeline = place.open_stages(stages());
     assert_eq!((pipeline.next(), pipeline.awaiting_review()), (None, Some("merge")));
     assert_eq!(place.run(&mut pipeline, "extract"), Ran::Skipped);
+    assert!(pipeline.begin("extract").unwrap().is_none());
+    assert!(pipeline.begin("merge").unwrap_err().to_string().contains("waits for its review"));
     assert!(pipeline.begin("predict").unwrap_err().to_string().contains("waits for its review"));
     assert!(pipeline.approve("extract", Approval::default()).is_err());
 

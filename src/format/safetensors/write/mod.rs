@@ -31,7 +31,7 @@ use crate::Error;
 use crate::format::{EncodeOptions, Encoding, Head};
 use crate::io::write::{Piece, PieceDigest};
 use crate::record::TensorInfo;
-use crate::tensor::{NodeId, Source, State, StorageId, Tree};
+use crate::tensor::{Node, NodeId, Source, State, StorageId, Tree};
 use head::HeadPlan;
 use plan::Stored;
 
@@ -53,6 +53,9 @@ pub struct SafetensorsEncoding<'s> {
 /// its storage, a container contains itself); or the header would be longer than readers accept, 100 MB.
 pub fn encode<'s>(state: &'s State<'_>, options: &EncodeOptions) -> Result<SafetensorsEncoding<'s>, Error> {
     options.check()?;
+    if state.tree().nodes().iter().any(|node| matches!(node, Node::Floats(_))) {
+        return Err(Error::usage(Node::PACKED));
+    }
     let mut ordered = order::order(state.tree())?;
     let mut plan = plan::plan(&mut ordered, state)?;
     let order::Ordered { nodes, mut storages, .. } = ordered;

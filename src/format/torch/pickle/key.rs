@@ -137,7 +137,12 @@ fn make<'a>(nodes: &'a [Node], id: NodeId, depth: usize, parts: &mut usize) -> S
         Node::Device(name) | Node::Layout(name) | Node::QScheme(name) | Node::Global(name) => {
             Key::Named(name)
         }
-        Node::List(_) | Node::Set(_) | Node::Map(..) | Node::ByteArray(_) | Node::Array(_) => {
+        Node::List(_)
+        | Node::Floats(_)
+        | Node::Set(_)
+        | Node::Map(..)
+        | Node::ByteArray(_)
+        | Node::Array(_) => {
             return invalid(format!("a {} can't be a key", node.type_name()));
         }
         _ => Key::Identity(id),

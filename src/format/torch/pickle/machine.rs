@@ -140,7 +140,11 @@ impl<'a> Machine<'a> {
     /// Does what one opcode says.
     fn step(&mut self, opcode: Opcode) -> Step {
         match opcode {
-            Opcode::Mark => self.marks.push(self.stack.len()),
+            Opcode::Mark => {
+                if !(self.options.packed_floats && self.pack_floats()?) {
+                    self.marks.push(self.stack.len());
+                }
+            }
             Opcode::Pop => self.pop_or_unmark()?,
             Opcode::PopMark => drop(self.pop_mark()?),
             Opcode::Dup => {
@@ -249,6 +253,7 @@ impl<'a> Machine<'a> {
             _ => self.pop_mark()?,
         };
         let target = self.top()?;
+        self.unpack_floats(target)?;
         let entries = match opcode {
             Opcode::SetItem | Opcode::SetItems => pairs(&values)?,
             _ => Vec::new(),
@@ -334,6 +339,7 @@ impl<'a> Machine<'a> {
     /// Calls a global. Nothing is executed: a known name builds what its call would return, and any other
     /// becomes data that says what would have been called, with what.
     fn call_and_push(&mut self, callee: NodeId, arguments: Vec<NodeId>) -> Step {
+        arguments.iter().try_for_each(|argument| self.unpack_floats(*argument))?;
         let opaque = !self.unknown.is_empty() || !self.accepted.is_empty();
         let built = match self.node(callee) {
             Node::Global(name) => match globals::lookup(name) {
@@ -438,7 +444,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Returns the top of the stack.
-    fn top(&self) -> Step<NodeId> {
+    pub(super) fn top(&self) -> Step<NodeId> {
         match self.stack.last() {
             Some(&id) if self.stack.len() > self.floor() => Ok(id),
             _ => invalid("an opcode finds the stack empty"),

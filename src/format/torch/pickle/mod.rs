@@ -17,6 +17,7 @@ mod budget;
 mod build;
 mod call;
 mod fault;
+mod floats;
 mod globals;
 mod input;
 mod key;

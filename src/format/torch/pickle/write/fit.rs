@@ -52,6 +52,7 @@ pub(super) fn check(tree: &Tree, node: &Node) -> Result<(), String> {
         Node::Object(_) => listed(false),
         Node::Array(_) => Err(format!("{NOT_SAFE}; make a tensor of it")),
         Node::FrozenSet(_) => Err(format!("{NOT_SAFE}; make a set or a tuple of it")),
+        Node::Floats(_) => Err(Node::PACKED.to_owned()),
         Node::ArrayDtype(_) => Err(NOT_SAFE.to_owned()),
     }
 }

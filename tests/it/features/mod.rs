@@ -1,0 +1,3 @@
+//! Features by id: extracted by many workers, put together.
+
+mod extraction;
