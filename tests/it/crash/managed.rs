@@ -89,7 +89,7 @@ impl Law<'_> {
 }
 
 /// Lays out an image on the real disk.
-fn lay_out(image: &Image) -> tempfile::TempDir {
+pub(super) fn lay_out(image: &Image) -> tempfile::TempDir {
     let place = ["/dev/shm", "."].into_iter().find(|place| Path::new(place).is_dir()).unwrap();
     let directory = tempfile::tempdir_in(place).unwrap();
     for (path, bytes) in image.files() {
@@ -117,7 +117,7 @@ fn shape(image: &Image) -> Vec<(String, u64)> {
 }
 
 /// Returns all images that a loss of power at these moments may leave, each once.
-fn images(journal: &Journal, cuts: &[Cut]) -> Vec<Image> {
+pub(super) fn images(journal: &Journal, cuts: &[Cut]) -> Vec<Image> {
     let (mut seen, mut images) = (HashSet::new(), Vec::new());
     for (number, cut) in cuts.iter().enumerate() {
         let loss = PowerLoss::at(journal, *cut);
@@ -131,7 +131,7 @@ fn images(journal: &Journal, cuts: &[Cut]) -> Vec<Image> {
     images
 }
 
-fn all_cuts(journal: &Journal) -> Vec<Cut> {
+pub(super) fn all_cuts(journal: &Journal) -> Vec<Cut> {
     let calls = journal.calls.len();
     (0..=calls).map(Cut::After).chain((0..calls).map(Cut::Midst)).collect()
 }
