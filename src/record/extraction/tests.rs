@@ -134,3 +134,25 @@ fn finished_ranks_don_t_stall() {
     let damaged = ExtractionManifest::new(extraction(), vec![done], Vec::new(), vec![1]);
     assert!(!damaged.is_finished() && damaged.absent.is_empty());
 }
+
+mod hostile {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_is_more_than_an_error(bytes in vec(any::<u8>(), 0..200), at in 0_usize..600, cut in 0_usize..600) {
+            // Alone, and in the middle of a record.
+            let mut text = rank(0, 1, 1_700_000_000).encode().into_bytes();
+            let (at, end) = (at.min(text.len()), at.saturating_add(cut).min(text.len()));
+            text.splice(at..end.max(at), bytes.iter().copied());
+            for text in [bytes, text] {
+                drop(RankRecord::parse(&text));
+                drop(ExtractionRecord::parse(&text));
+                drop(RankRecord::parse(&String::from_utf8_lossy(&text).into_owned().into_bytes()));
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 mod cuts;
 mod disk;
+mod extraction;
 mod fault;
 mod faults;
 mod file;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use ckpt::features::extraction::manifest;
 use ckpt::io::commit::is_temporary;
 
 use super::{aggregated, assert_all, extract, ids, open, options, push_all};
@@ -126,6 +127,8 @@ fn killed_ranks_lose_nothing_that_was_saved() {
         assert_eq!(assert_all(directory.path(), &ids).ids.len(), 0);
         assert_eq!(aggregated(directory.path(), &ids), expected);
         assert_clean(directory.path(), world);
+        let manifest = manifest(directory.path()).unwrap();
+        assert!(manifest.is_finished(), "{manifest:?}");
         ends += 1;
     }
     println!("killed {kills} times, {hits} of them before the end; {ends} extractions came to theirs");

@@ -9,7 +9,9 @@ use ckpt::save::Format;
 use ckpt::tensor::{Data, Node, Source, TensorView};
 use ckpt::{Access, Dtype, Error, ErrorKind, LoadOptions, Verdict, VerifyOptions, load, verify};
 
-use super::{ROW_BYTES, StillClock, extract, ids, model, open, options, push_all, row, rows, shard, shards};
+use super::{
+    ROW_BYTES, StillClock, aggregated, extract, ids, model, open, options, push_all, row, rows, shard, shards,
+};
 
 fn timed(clock: &StillClock) -> ExtractionOptions {
     options().with_time(Duration::from_mins(1)).with_clock(Arc::new(clock.clone()))
@@ -169,6 +171,25 @@ fn a_rank_is_one_worker_s() {
     open(directory.path(), (1, 2), &ids, options()).writer().unwrap().finish().unwrap();
     writer.finish().unwrap();
     first.writer().unwrap().finish().unwrap();
+}
+
+#[test]
+fn workers_that_begin_at_once_agree() {
+    let ids = ids(64);
+    for _ in 0..5 {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("a/b");
+        std::thread::scope(|scope| {
+            for rank in 0..8 {
+                let (directory, ids) = (&directory, &ids);
+                scope.spawn(move || extract(directory, (rank, 8), ids, options()));
+            }
+        });
+        let manifest = manifest(&directory).unwrap();
+        assert_eq!((manifest.rows(), manifest.ranks.len(), manifest.is_finished()), (64, 8, true));
+        assert!(manifest.ranks.iter().all(|rank| rank.extraction == manifest.extraction.id));
+        aggregated(&directory, &ids);
+    }
 }
 
 #[test]
