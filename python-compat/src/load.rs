@@ -1,14 +1,16 @@
 //! Loading.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ckpt::io::Cancel;
 use ckpt::save as core;
 use ckpt::save::Target;
 use ckpt::{Dtype, Error};
 use pyo3::prelude::*;
 
 use crate::errors;
+use crate::interrupt::{LONG_BYTES, cancellable};
 use crate::memory::{Memory, Storages};
 use crate::options::LoadArguments;
 use crate::state::give::give;
@@ -23,9 +25,20 @@ pub(crate) fn load<'py>(
     arguments: LoadArguments,
     device: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = arguments.options(py)?.with_memory(Arc::new(Storages));
-    let state = py.detach(|| core::load(&path, &options));
+    let cancel = Cancel::default();
+    let options = arguments.options(py)?.with_memory(Arc::new(Storages)).with_cancel(cancel.clone());
+    if size_of(&path) >= LONG_BYTES {
+        // Imported here: the threads that PyTorch starts then are named after the one that imports it. Without PyTorch,
+        // plain values can be loaded.
+        drop(Torch::get(py));
+    }
+    let state = cancellable(py, size_of(&path), &cancel, || core::load(&path, &options))?;
     give(py, &state.map_err(|error| errors::raise(py, &error))?, device)
+}
+
+/// Returns the size of a file, as far as it can be known: what is wrong is said by who reads it.
+fn size_of(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
 }
 
 /// Fills tensors that are there already: contiguous ones on the host that share no memory, by their names in the
@@ -37,14 +50,15 @@ pub(crate) fn load_into(
     tensors: Vec<(String, Bound<'_, PyAny>)>,
     arguments: LoadArguments,
 ) -> PyResult<()> {
-    let options = arguments.options(py)?;
+    let cancel = Cancel::default();
+    let options = arguments.options(py)?.with_cancel(cancel.clone());
     let mut places =
         tensors.iter().map(|(name, tensor)| Place::of(py, name, tensor)).collect::<PyResult<Vec<_>>>()?;
     refuse_shared(&places).map_err(|error| errors::raise(py, &error))?;
-    let filled = py.detach(|| {
+    let filled = cancellable(py, size_of(&path), &cancel, || {
         let mut targets: Vec<_> = places.iter_mut().map(Place::target).collect::<Result<_, _>>()?;
         core::load_into(&path, &mut targets, &options)
-    });
+    })?;
     filled.map_err(|error| errors::raise(py, &error))
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct SaveArguments {
     durable: bool,
     done_marker: bool,
     overwrite: bool,
+    replace_link: bool,
     algorithm: String,
     position: Option<String>,
     metadata: BTreeMap<String, String>,
@@ -40,6 +41,7 @@ impl SaveArguments {
         options.durability = if self.durable { Durability::Full } else { Durability::None };
         options.marker = self.done_marker;
         options.overwrite = self.overwrite;
+        options.replace_link = self.replace_link;
         options.algorithm = algorithm(&self.algorithm)?;
         options.position = self.position.as_deref().map(position).transpose()?;
         options.metadata = self.metadata;

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ckpt::format::torch::Pickled;
+use ckpt::io::Cancel;
 use ckpt::io::commit::{Durability, LocalDisk, clean_beside, remove_durably, write_small};
 use ckpt::record::Level;
 use ckpt::save::{self as core, Format};
-use ckpt::tensor::Data;
+use ckpt::tensor::{Data, Source as _};
 use ckpt::{Error, ErrorKind, SaveOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{self, Unfit};
+use crate::interrupt::cancellable;
 use crate::memory::Memory;
 use crate::options::SaveArguments;
 use crate::state::take::take;
@@ -26,8 +28,9 @@ pub(crate) fn save<'py>(
     arguments: SaveArguments,
 ) -> PyResult<Bound<'py, PyDict>> {
     let state = take(value)?;
-    let options = arguments.options()?;
-    let saved = py.detach(|| core::save(&path, &state, &options));
+    let cancel = Cancel::default();
+    let options = arguments.options()?.with_cancel(cancel.clone());
+    let saved = cancellable(py, state.len_bytes(), &cancel, || core::save(&path, &state, &options))?;
     described(py, &saved.map_err(|error| refused(py, &error, &path, &options))?)
 }
 
@@ -51,10 +54,12 @@ pub(crate) fn save_pickled<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let data = |storage: &Bound<'py, PyAny>| Ok(Data::new(Arc::new(Memory::of(storage)?)));
     let data = storages.iter().map(data).collect::<PyResult<Vec<_>>>()?;
+    let bytes = data.iter().map(Data::len).sum();
     let pickle = pickle.as_bytes().to_vec();
     let pickled = Pickled::new(pickle, data).map_err(|error| errors::raise(py, &error))?;
-    let options = arguments.options()?;
-    let saved = py.detach(|| core::save_pickled(&path, &pickled, &options));
+    let cancel = Cancel::default();
+    let options = arguments.options()?.with_cancel(cancel.clone());
+    let saved = cancellable(py, bytes, &cancel, || core::save_pickled(&path, &pickled, &options))?;
     let described = described(py, &saved.map_err(|error| errors::raise(py, &error))?)?;
     described.set_item("names_to_trust", pickled.names_to_trust())?;
     Ok(described)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ckpt::VerifyOptions;
+use ckpt::io::Cancel;
 use ckpt::io::commit::Durability;
 use ckpt::save::{self as core, SealOptions};
 use ckpt::validate::verify_sealed as core_verify_sealed;
@@ -37,8 +38,10 @@ impl SealArguments {
 /// Notes a file's size and digests beside it. Returns what became of it, as a dict.
 #[pyfunction]
 pub(crate) fn seal(py: Python<'_>, path: PathBuf, arguments: SealArguments) -> PyResult<Bound<'_, PyAny>> {
-    let options = arguments.options()?;
-    let sealed = interruptible(py, move || core::seal(&path, &options))?;
+    let cancel = Cancel::default();
+    let mut options = arguments.options()?;
+    options.verify.cancel = Some(cancel.clone());
+    let sealed = interruptible(py, move || core::seal(&path, &options)).inspect_err(|_| cancel.cancel())?;
     records::dict(py, &sealed.map_err(|error| errors::raise(py, &error))?)
 }
 
@@ -51,8 +54,10 @@ pub(crate) fn verify_sealed(
     level: Option<String>,
     threads: Option<usize>,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let options = checks(level.as_deref(), threads)?;
-    let report = interruptible(py, move || core_verify_sealed(&path, &options))?;
+    let cancel = Cancel::default();
+    let options = checks(level.as_deref(), threads)?.with_cancel(cancel.clone());
+    let report = interruptible(py, move || core_verify_sealed(&path, &options));
+    let report = report.inspect_err(|_| cancel.cancel())?;
     records::dict(py, &report)
 }
 

@@ -19,7 +19,7 @@ import ckpt
 from ckpt import training
 
 BATCH = 8
-STEPS = 300
+STEPS = 450
 SAVE_EVERY = 7
 LEAD = 10
 """How many steps the training is ahead of a save in flight at most: the steps take no time here, and a save does."""
@@ -109,15 +109,21 @@ def uninterrupted(connection: Connection) -> None:
 
 
 def train(run: Path, connection: Connection, options: dict[str, Any]) -> None:
-    """Trains, saves in the background, and goes on from what is there. Tells of each step, and of the end."""
+    """Trains, saves in the background, and goes on from what is there. Tells of each step, and of the end.
+
+    It takes as many steps as it is told to, and waits to be told of more: how fast it is doesn't say how far it comes.
+    """
     loop = Training()
     with ckpt.Manager(run, every_steps=SAVE_EVERY, keep_last=3, **options) as manager:
         resumed = manager.resume()
         if resumed is not None:
             loop.restore(resumed.state)
         connection.send(("resumed", len(loop.losses)))
-        ticket = None
+        ticket, granted = None, 0
         while (step := len(loop.losses)) < STEPS:
+            if granted == 0:
+                granted = connection.recv()
+            granted -= 1
             loop.step()
             step += 1
             due = manager.should_save(step)

@@ -340,6 +340,25 @@ def test_a_link_to_the_last_checkpoint_is_replaced_and_not_what_it_leads_to(
     assert last_verified(tmp_path) == str(tmp_path / "last.ckpt")
 
 
+@BOTH
+def test_while_a_link_is_replaced_its_name_is_never_free(plugin: type[CkptIO], tmp_path: Path) -> None:
+    good, link = tmp_path / "epoch=1.ckpt", tmp_path / "last.ckpt"
+    CkptIO().save_checkpoint(state(1), good)
+    link.symlink_to(good.name)
+    seen = []
+    io = plugin()
+    io.save_checkpoint(state(2), link, storage_options={"progress": lambda _: seen.append(last_verified(tmp_path))})
+    io.teardown()
+    assert seen and set(seen) == {str(good)} and not link.is_symlink()
+    # A save that fails leaves the link.
+    link.unlink()
+    link.symlink_to(good.name)
+    with pytest.raises(ValueError, match="level"):
+        io.save_checkpoint(state(3), link, storage_options={"level": "none"})
+        io.teardown()
+    assert link.is_symlink() and os.path.samefile(link, good)
+
+
 def test_a_link_to_itself_is_neither_saved_through_nor_resumed_from(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

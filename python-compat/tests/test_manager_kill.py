@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -14,6 +15,10 @@ import ckpt
 import manager_loop
 
 KILLS = 10
+LIVES = range(manager_loop.SAVE_EVERY + manager_loop.LEAD + 1, 31)
+"""How many steps a training takes before its death is near: enough for a save to be durable."""
+LAST_STEPS = 10
+"""In how many steps more it comes, somewhere: some steps are never lost, and others are."""
 
 
 def begin(run: Path, **options: Any) -> tuple[BaseProcess, Connection]:
@@ -44,22 +49,31 @@ def the_uninterrupted_one() -> Any:
 
 
 def test_killed_at_any_moment_the_training_comes_to_the_same_end(tmp_path: Path) -> None:
+    # However fast it is, it can't come to its end before the last of the kills.
+    assert KILLS * (LIVES[-1] + LAST_STEPS) < manager_loop.STEPS
     chance = random.Random(20)
-    begun = []
+    begun, told = [], []
     for _ in range(KILLS):
         process, connection = begin(tmp_path)
         begun.append(hear(connection, "resumed"))
-        # Enough for a save to be durable: some steps are never lost, and others are.
-        for _ in range(chance.randint(manager_loop.SAVE_EVERY + manager_loop.LEAD + 1, 30)):
+        steps = chance.choice(LIVES)
+        began = time.monotonic()
+        connection.send(steps)
+        for _ in range(steps):
             hear(connection, "step")
-        # Somewhere in a step, a copy, a write, a rename, a removal.
-        time.sleep(chance.random() * 0.03)
+        pace = (time.monotonic() - began) / steps
+        connection.send(LAST_STEPS)
+        # Somewhere in a step, a copy, a write, a rename, a removal: at this machine's pace, within these steps.
+        time.sleep(chance.random() * LAST_STEPS * pace)
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    # It did get on, and it did lose steps.
-    assert begun == sorted(begun) and 0 < begun[-1] < manager_loop.STEPS - 10
+        told.append(last_step(connection, begun[-1] + steps))
+    # It did get on in each life, and it did lose steps.
+    assert begun[0] == 0 and all(later > earlier for earlier, later in itertools.pairwise(begun))
+    assert any(step > resumed for step, resumed in zip(told, begun[1:], strict=False))
     process, connection = begin(tmp_path)
+    connection.send(manager_loop.STEPS)
     losses, weights = hear(connection, "done")
     process.join()
     assert process.exitcode == 0
@@ -71,11 +85,26 @@ def test_killed_at_any_moment_the_training_comes_to_the_same_end(tmp_path: Path)
     assert {path.name.split("-")[0] for path in (tmp_path / "main").iterdir()} <= {"step", "lock"}
 
 
+def last_step(connection: Connection, step: int) -> int:
+    """Returns the last step that a training told of before it was killed."""
+    while True:
+        try:
+            if connection.poll(0):
+                step = connection.recv()[1]
+                continue
+        except (EOFError, ConnectionResetError):
+            pass
+        return step
+
+
 def test_on_sigterm_it_saves_a_last_time_and_asks_to_be_started_again(tmp_path: Path) -> None:
     """Hugging Face's Trainer writes a marker during its save on SIGTERM, and nothing reads it."""
     process, connection = begin(tmp_path, signals=True)
+    connection.send(1)
     hear(connection, "step")
+    # It waits to be told of more steps, and hears the signal before.
     process.terminate()
+    connection.send(manager_loop.STEPS)
     last = hear(connection, "ended")
     process.join(60)
     assert process.exitcode == ckpt.EXIT_REQUEUE == 75
@@ -83,6 +112,7 @@ def test_on_sigterm_it_saves_a_last_time_and_asks_to_be_started_again(tmp_path: 
     assert latest is not None and latest.step == last
     process, connection = begin(tmp_path, signals=True)
     assert hear(connection, "resumed") == last
+    connection.send(manager_loop.STEPS)
     losses, weights = hear(connection, "done")
     process.join(60)
     assert process.exitcode == 0
@@ -91,6 +121,7 @@ def test_on_sigterm_it_saves_a_last_time_and_asks_to_be_started_again(tmp_path: 
 
 def test_without_signals_sigterm_ends_it_as_ever(tmp_path: Path) -> None:
     process, connection = begin(tmp_path)
+    connection.send(1)
     hear(connection, "step")
     process.terminate()
     process.join(60)

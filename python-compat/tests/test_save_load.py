@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -474,6 +476,56 @@ def test_other_threads_run_while_files_are_written_and_read(tmp_path: pathlib.Pa
         assert count_meanwhile(lambda: ckpt.verify(path)) > 10
     finally:
         sys.setswitchinterval(interval)
+
+
+INTERRUPTED = """
+import signal, sys, threading, time
+import ckpt, torch
+
+began = threading.Event()
+
+def progress(count):
+    # Called on a thread that writes: it goes on slowly from here, so that the end is far.
+    if not began.is_set():
+        began.set()
+        print("began", flush=True)
+    time.sleep(0.05)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+value = {"w": torch.ones(1 << 30, dtype=torch.uint8)}
+if sys.argv[2] == "pickled":
+    value["a class"] = threading.Event
+try:
+    ckpt.save(value, sys.argv[1], progress=progress, threads=1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("kind", [".safetensors", ".pt", "pickled"])
+def test_ctrl_c_ends_a_long_save_and_the_old_file_is_as_it_was(kind: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / ("a.pt" if kind == "pickled" else f"a{kind}")
+    ckpt.save({"w": torch.zeros(3)}, path, done_marker=True)
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(path), kind], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "began\n"
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.read() == "interrupted\n"
+    assert child.wait() == 0
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+
+
+def test_a_link_is_followed_or_replaced_as_asked(tmp_path: pathlib.Path, suffix: str) -> None:
+    old, link = tmp_path / f"old{suffix}", tmp_path / f"link{suffix}"
+    ckpt.save({"w": torch.zeros(3)}, old)
+    link.symlink_to(old.name)
+    ckpt.save({"w": torch.ones(3)}, link)
+    assert link.is_symlink() and ckpt.load(old)["w"].sum() == 3
+    ckpt.save({"w": torch.zeros(3)}, link, replace_link=True)
+    assert not link.is_symlink() and ckpt.load(old)["w"].sum() == 3 and ckpt.load(link)["w"].sum() == 0
 
 
 def test_progress_hears_of_every_byte(tmp_path: pathlib.Path, suffix: str) -> None:

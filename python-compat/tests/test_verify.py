@@ -192,8 +192,8 @@ else:
 """
 
 
-@pytest.mark.parametrize("function", ["verify", "verify_all"])
-def test_ctrl_c_ends_a_long_check_and_its_threads(function: str, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("function", ["verify", "verify_all", "load"])
+def test_ctrl_c_ends_long_reading_and_its_threads(function: str, tmp_path: pathlib.Path) -> None:
     path = tmp_path / "long.safetensors"
     # Hundreds of windows, each of which takes a while: half a minute at the least, if nothing ended it.
     ckpt.save({"w": torch.zeros(1 << 30, dtype=torch.uint8)}, path, validate=False, durable=False)
@@ -206,6 +206,34 @@ def test_ctrl_c_ends_a_long_check_and_its_threads(function: str, tmp_path: pathl
     child.send_signal(signal.SIGINT)
     assert child.stdout.read() == "interrupted\n"
     assert child.wait() == 0
+
+
+SEALING = """
+import signal, sys, threading, time
+import ckpt
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    print("reading", flush=True)
+    ckpt.seal(sys.argv[1], threads=1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_a_long_sealing(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "long.bin"
+    path.write_bytes(b"of no format")
+    # Nothing but holes, which take no room; to read them all takes minutes.
+    os.truncate(path, 1 << 40)
+    child = subprocess.Popen([sys.executable, "-c", SEALING, str(path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "reading\n"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    assert child.stdout.read() == "interrupted\n"
+    # Not before the thread that reads has ended, too: the process would wait for it otherwise.
+    assert child.wait() == 0
+    assert os.listdir(tmp_path) == ["long.bin"]
 
 
 def test_who_is_told_of_bytes_and_fails_stops_nothing(

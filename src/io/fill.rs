@@ -232,7 +232,7 @@ fn run(
         let next = lock().next();
         let Some(work) = next else { return Ok(()) };
         let bytes = work.bytes();
-        if let Err(error) = work.run(reader, feed) {
+        if let Err(error) = options.check_cancelled().and_then(|()| work.run(reader, feed)) {
             *lock() = Vec::new().into_iter();
             return Err(explain(error));
         }
@@ -299,6 +299,28 @@ mod tests {
 
     fn part<'a>(content: &'a [u8], range: &Range<u64>) -> &'a [u8] {
         &content[range.start as usize..range.end as usize]
+    }
+
+    #[test]
+    fn nothing_is_read_once_it_is_cancelled() {
+        let (_directory, path, _content) = file();
+        let source = FileSource::open(&path).unwrap();
+        let cancel = crate::io::Cancel::default();
+        let options = ScanOptions::default().with_cancel(&cancel);
+        // The first window is read, and says so; the next ones aren't.
+        let read = Mutex::new(0);
+        let feed = |_, bytes: &[u8]| {
+            *read.lock().unwrap() += bytes.len();
+            cancel.cancel();
+        };
+        let mut bytes = vec![0; LEN as usize];
+        let targets = vec![FillTarget { offset: 0, bytes: &mut bytes }];
+        let error = source.read_into(targets, &options, &feed).unwrap_err();
+        assert!(crate::io::Cancelled::is_reason_of(&error), "{error}");
+        assert_eq!(*read.lock().unwrap() as u64, WINDOW);
+        let error = source.read_arena(&[0..LEN], &options, &feed).unwrap_err();
+        assert!(crate::io::Cancelled::is_reason_of(&error), "{error}");
+        assert_eq!(*read.lock().unwrap() as u64, WINDOW);
     }
 
     fn was_fed(collected: &Mutex<Vec<Option<u8>>>, content: &[u8], range: &Range<u64>) -> bool {

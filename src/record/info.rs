@@ -27,7 +27,8 @@ pub struct Info {
     pub marker: bool,
     /// The size of all the checkpoint's files.
     pub bytes: u64,
-    /// The format's own metadata: safetensors' `__metadata__`, a torch archive's versions.
+    /// What the file says beside its values: the caller's own metadata and the format's (safetensors' `__metadata__`, a
+    /// torch archive's versions), and as `ckpt.position` where in the work it was saved.
     pub metadata: BTreeMap<String, String>,
     /// The tensors, in the file's order.
     pub tensors: Vec<TensorInfo>,

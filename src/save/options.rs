@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::digest::Algorithm;
+use crate::io::Cancel;
 use crate::io::commit::Durability;
 use crate::record::{Level, Position};
 
@@ -89,6 +90,11 @@ pub struct SaveOptions {
     pub threads: usize,
     /// Hears how many further bytes were written.
     pub progress: Option<Progress>,
+    /// Whether a link at the path is replaced itself: what it leads to stays as it is. Default: no, it is followed.
+    pub replace_link: bool,
+    /// Ends the save with an error, from another thread: as any error, it leaves the old file as it was. Once the new one
+    /// begins to take its name, the save goes on to its end.
+    pub cancel: Option<Cancel>,
 }
 
 impl Default for SaveOptions {
@@ -105,6 +111,8 @@ impl Default for SaveOptions {
             metadata: BTreeMap::new(),
             threads: 8,
             progress: None,
+            replace_link: false,
+            cancel: None,
         }
     }
 }
@@ -186,6 +194,20 @@ impl SaveOptions {
         self.progress = Some(Arc::new(progress));
         self
     }
+
+    /// Replaces a link at the path itself, and not what it leads to.
+    #[must_use]
+    pub fn with_link_replaced(mut self) -> Self {
+        self.replace_link = true;
+        self
+    }
+
+    /// Sets what ends the save.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
 }
 
 impl fmt::Debug for SaveOptions {
@@ -201,6 +223,7 @@ impl fmt::Debug for SaveOptions {
             .field("position", &self.position)
             .field("metadata", &self.metadata)
             .field("threads", &self.threads)
+            .field("replace_link", &self.replace_link)
             .finish_non_exhaustive()
     }
 }

@@ -18,8 +18,8 @@ use crate::validate::{VerifyOptions, proof_of, verify_source};
 ///
 /// The file is written beside its destination under a name of its own, synced, read back from the device and
 /// verified, and only then renamed. Whatever happens meanwhile, at `path` is the old file whole or the new one
-/// whole. A link is followed: what it points to is replaced, and the link stays. The mode and the owner of an
-/// existing file are kept.
+/// whole. A link is followed: what it points to is replaced, and the link stays, unless
+/// [`replace_link`](SaveOptions::replace_link) says otherwise. The mode and the owner of an existing file are kept.
 ///
 /// Two states that are equal give the same bytes under equal options.
 ///
@@ -163,7 +163,8 @@ fn store(
     refuse_existing(disk, path, existing)?;
     // First of all: their room may be needed.
     clean_beside(disk, path);
-    let mut temporary = Temporary::create(disk, path)?;
+    let mut temporary =
+        if options.replace_link { Temporary::create_at(disk, path)? } else { Temporary::create(disk, path)? };
     let destination = temporary.destination().to_owned();
     temporary.reserve(encoding.len())?;
     let plan =
@@ -181,6 +182,10 @@ fn store(
     };
     let validated = if needs_trust { options.level.min(Level::Container) } else { options.level };
     check()?;
+    // The last moment: what has begun to take its name is brought to an end.
+    if let Some(cancel) = &options.cancel {
+        cancel.check().map_err(|error| Error::io(&destination, "save it", error))?;
+    }
     let committing = Instant::now();
     let marker = MarkerUpdate::begin(disk, &temporary, encoding.len(), &proof, options)?;
     temporary.commit(existing, options.durability)?;
@@ -248,6 +253,7 @@ pub(super) fn write<T>(
         algorithm: options.algorithm,
         crc32: plan.crc32,
         progress: Some(&progress),
+        cancel: options.cancel.as_ref(),
         restarts: plan.restarts,
     };
     let written = write_all(temporary.file(), plan, &write_options, finish);
@@ -293,8 +299,10 @@ fn validate(
         disk.open(temporary.path()).map_err(|error| Error::io(path, "read back what was written", error))?;
     let mut verify = VerifyOptions::default().with_level(options.level);
     verify.threads = options.threads;
+    verify.cancel.clone_from(&options.cancel);
     match unlike(path, &*source, proof, needs_trust, &verify) {
         None => Ok(start.elapsed()),
+        Some(finding) if finding.code == Code::Cancelled => Err(Error::found(path, finding)),
         Some(finding) => Err(Error::found(path, not_as_it_was(finding))),
     }
 }

@@ -326,3 +326,104 @@ fn every_byte_of_what_needs_trust_is_read_back() {
     assert_eq!(error.kind(), ErrorKind::Corrupted);
     assert!(!path.exists());
 }
+
+/// A state of some windows.
+fn large() -> State<'static> {
+    let bytes = vec![7; 3 << 22];
+    let mut state = State::new();
+    let view = crate::tensor::TensorView::new(Dtype::U8, [bytes.len() as u64], bytes).unwrap();
+    state.insert("w", view).unwrap();
+    state
+}
+
+fn names_in(directory: &Path) -> Vec<OsString> {
+    let mut names = LocalDisk.list(directory).unwrap();
+    names.sort();
+    names
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_itself_is_replaced_where_that_is_asked_for_and_the_name_is_never_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let options = SaveOptions::default().with_link_replaced();
+    save(&at("old.safetensors"), &State::new(), &SaveOptions::default()).unwrap();
+    let old = std::fs::read(at("old.safetensors")).unwrap();
+    for (number, target) in ["old.safetensors", "nothing", "last.safetensors"].into_iter().enumerate() {
+        let link = at("last.safetensors");
+        drop(std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let seen = link.clone();
+        let options =
+            options.clone().with_progress(move |_| assert!(seen.symlink_metadata().unwrap().is_symlink()));
+        let refused = save(&link, &large(), &options.clone().without_overwriting()).unwrap_err();
+        assert!(refused.to_string().contains("to be"), "{number}: {refused}");
+        assert!(link.is_symlink());
+        let saved = save(&link, &large(), &options).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_file(), "{number}");
+        assert_eq!(saved.path.file_name(), link.file_name());
+        assert_eq!(std::fs::read(at("old.safetensors")).unwrap(), old);
+        assert_eq!(names_in(directory.path()), ["last.safetensors", "old.safetensors"]);
+    }
+    // Of a file that is none, mode and all are kept as ever; a directory is refused as ever.
+    std::fs::set_permissions(at("old.safetensors"), std::os::unix::fs::PermissionsExt::from_mode(0o640))
+        .unwrap();
+    save(&at("old.safetensors"), &large(), &options).unwrap();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&at("old.safetensors").metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o640);
+    std::fs::create_dir(at("directory.pt")).unwrap();
+    assert!(save(&at("directory.pt"), &State::new(), &options).is_err());
+}
+
+#[test]
+fn a_save_that_is_cancelled_leaves_the_old_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    save(&path, &State::new(), &SaveOptions::default()).unwrap();
+    let old = std::fs::read(&path).unwrap();
+    let is_old = || {
+        assert_eq!(std::fs::read(&path).unwrap(), old);
+        assert_eq!(names_in(directory.path()), ["model.safetensors"]);
+    };
+    for threads in [1, 8] {
+        // In the first window that is written.
+        let cancel = crate::io::Cancel::default();
+        let (same, written) = (cancel.clone(), std::sync::Arc::new(std::sync::Mutex::new(0)));
+        let counter = std::sync::Arc::clone(&written);
+        let options =
+            SaveOptions::default().with_threads(threads).with_cancel(cancel).with_progress(move |bytes| {
+                *counter.lock().unwrap() += bytes;
+                same.cancel();
+            });
+        let error = save(&path, &large(), &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("cancelled"), "{error}");
+        assert!(threads > 1 || *written.lock().unwrap() < 3 << 22);
+        is_old();
+    }
+    // When all is written, and nothing was verified; and when all was verified.
+    for validate in [true, false] {
+        let cancel = crate::io::Cancel::default();
+        let (same, left) = (cancel.clone(), std::sync::Arc::new(std::sync::Mutex::new(3_u64 << 22)));
+        let mut options = SaveOptions::default().with_threads(1).with_cancel(cancel.clone());
+        if validate {
+            options = options.with_progress(move |bytes| {
+                let mut left = left.lock().unwrap();
+                *left -= bytes;
+                if *left == 0 {
+                    same.cancel();
+                }
+            });
+        }
+        let check = || {
+            assert!(!validate, "it wasn't verified");
+            cancel.cancel();
+            Ok(())
+        };
+        let error = store::save_checked(&LocalDisk, &path, &large(), &options, &check).unwrap_err();
+        assert!(error.to_string().contains("cancelled"), "{error}");
+        is_old();
+    }
+}

@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::io::{FileSource, ReadAt};
 use crate::record::{Finding, FormatKind, Info, Level, Manifest};
 
+/// Under which key of the metadata the position is told.
+const POSITION: &str = "ckpt.position";
+
 /// Reads what a checkpoint says of itself: its format, version, status and tensors.
 ///
 /// Costs the header, not the data: milliseconds on a file of many gigabytes. Nothing is checked
@@ -57,7 +60,7 @@ fn facts(manifest: &Manifest) -> BTreeMap<String, String> {
     let metrics = manifest.metrics.iter().map(|(name, value)| (format!("metric.{name}"), value.to_string()));
     let own = [
         ("ckpt.checkpoint", manifest.id.to_string()),
-        ("ckpt.position", manifest.position.to_string()),
+        (POSITION, manifest.position.to_string()),
         ("ckpt.created", manifest.created.to_string()),
         ("ckpt.writer", manifest.writer.clone()),
     ];
@@ -80,11 +83,14 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
     let mut checked = Checked::new(FormatKind::Unknown, Some(Level::Container));
     checked.bytes = source.len();
     let opened = container::open(path, &source, options, &mut checked);
+    let position = position(&checked);
     let (checkpoint, metadata) = match &opened {
         Some(container::Opened::Archive(archive)) if archive.kind == FormatKind::TorchZip => {
-            let read = archive.read(&source, &options.read_options());
-            let (checkpoint, _) = read.map_err(|flaw| Error::found(path, flaw_finding(flaw, Level::Load)))?;
-            (Some(checkpoint), archive.metadata.clone())
+            let failed = |flaw| Error::found(path, flaw_finding(flaw, Level::Load));
+            let (checkpoint, _) = archive.read(&source, &options.read_options()).map_err(failed)?;
+            let mut metadata = archive.callers_metadata(&source).map_err(failed)?;
+            metadata.extend(archive.metadata.clone());
+            (Some(checkpoint), metadata)
         }
         // A foreign archive has no contents to list; that it is one is said by the format.
         Some(container::Opened::Archive(_) | container::Opened::Pickle) => {
@@ -97,7 +103,21 @@ fn inspect_file(path: &Path, options: &VerifyOptions) -> Result<(FormatKind, u64
         }
         _ => (None, BTreeMap::new()),
     };
-    let Some(checkpoint) = checkpoint else { return taken(path, checked) };
-    let contents = Contents::of(&checkpoint.tree, false).map_err(|finding| Error::found(path, *finding))?;
-    Ok((checked.format, checked.bytes, Contents { metadata, ..contents }))
+    let (format, bytes, mut contents) = match checkpoint {
+        None => taken(path, checked)?,
+        Some(checkpoint) => {
+            let contents = Contents::of(&checkpoint.tree, false);
+            let contents = contents.map_err(|finding| Error::found(path, *finding))?;
+            (checked.format, checked.bytes, Contents { metadata, ..contents })
+        }
+    };
+    contents.metadata.extend(position);
+    Ok((format, bytes, contents))
+}
+
+/// Returns what the file's own proof says of where in the work it was saved.
+fn position(checked: &Checked) -> Option<(String, String)> {
+    let proven = checked.proven.as_ref().filter(|proven| proven.is_head_intact())?;
+    let position = proven.proof.position.as_ref()?;
+    Some((POSITION.to_owned(), position.to_string()))
 }

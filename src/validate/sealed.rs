@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::contents::Checked;
 use super::size::unreadable;
+use super::watched::Watched;
 use super::{VerifyOptions, blocks, size};
 use crate::format::hugging_face::checkpoint_step;
 use crate::io::FileSource;
@@ -15,10 +16,21 @@ use crate::record::{Code, Finding, FormatKind, Integrity, Level, Seal};
 /// How deep directories are looked into: those of training engines lie two deep.
 const MAX_DEPTH: u32 = 16;
 
+/// What is done with a sealed file beside holding it against its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// Nothing.
+    Unchecked,
+    /// It is checked by its role, but not held against its seal. Its size is counted there, and held to the seal's.
+    Checked,
+    /// It is checked by its role, and held against its seal: it must be there, and that is all.
+    Held,
+}
+
 /// Checks a directory by its seals alone.
 pub(super) fn check_all(directory: &Path, options: &VerifyOptions) -> Checked {
     let mut checked = Checked::new(FormatKind::Directory, Some(Level::Size));
-    if check(directory, &|_| false, options, &mut checked) == 0 && !checked.failed() {
+    if check(directory, &|_| Otherwise::Unchecked, options, &mut checked) == 0 && !checked.failed() {
         let message = "nothing in the directory is sealed, so that nothing can be said of it";
         checked.findings.push(Finding::incompatible(Code::NotRegular, Level::Size, message));
     }
@@ -26,11 +38,11 @@ pub(super) fn check_all(directory: &Path, options: &VerifyOptions) -> Checked {
     checked
 }
 
-/// Checks the sealed files of a directory but those that `is_checked` says are checked otherwise, by their names
-/// relative to it: they must be there. Returns how many seals there are.
+/// Checks the sealed files of a directory. `otherwise` says of a name, relative to it, what else is done with the file.
+/// Returns how many seals there are.
 pub(super) fn check(
     directory: &Path,
-    is_checked: &dyn Fn(&str) -> bool,
+    otherwise: &dyn Fn(&str) -> Otherwise,
     options: &VerifyOptions,
     checked: &mut Checked,
 ) -> usize {
@@ -41,8 +53,16 @@ pub(super) fn check(
     for name in &sealed {
         let path = directory.join(name);
         match path.try_exists() {
-            Ok(true) if is_checked(name) => {}
-            Ok(true) => checked.absorb(name, hold(&path, options)),
+            Ok(true) => match otherwise(name) {
+                Otherwise::Held => {}
+                Otherwise::Checked => {
+                    let mut part = hold(&path, options);
+                    part.bytes = 0;
+                    part.findings.retain(|finding| finding.level > Level::Size);
+                    checked.absorb(name, part);
+                }
+                Otherwise::Unchecked => checked.absorb(name, hold(&path, options)),
+            },
             Ok(false) => {
                 let message = "it was sealed as a part of the checkpoint, and is missing";
                 let finding = Finding::corrupted(Code::ArtifactMissing, Level::Size, message);
@@ -87,7 +107,9 @@ fn hold(path: &Path, options: &VerifyOptions) -> Checked {
     part.level = Some(Level::Load);
     let opened = if options.fresh { FileSource::open_fresh(path) } else { FileSource::open(path) };
     match (opened, sized.beside.seal) {
-        (Ok(source), Some(seal)) => blocks::check_seal(&source, &seal, options, &mut part),
+        (Ok(source), Some(seal)) => {
+            blocks::check_seal(&Watched::new(&source, options), &seal, options, &mut part);
+        }
         (Err(error), _) => part.findings.push(unreadable(Level::Load, &error)),
         // The seal is damaged: a note says so, and nothing was proven.
         (Ok(_), None) => part.integrity = Integrity::None,
@@ -97,10 +119,14 @@ fn hold(path: &Path, options: &VerifyOptions) -> Checked {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::Verdict;
+    use crate::io::Cancel;
     use crate::save::{SealOptions, seal};
-    use crate::validate::verify_sealed;
+    use crate::validate::{ProgressSink, verify_sealed};
 
     fn sealed() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
@@ -134,6 +160,26 @@ mod tests {
         let report = verify_sealed(place.path(), &VerifyOptions::default().with_level(Level::Size));
         assert_eq!(report.verdict, Verdict::Corrupted);
         assert_eq!(report.reason().unwrap().at.file.as_deref(), Some(Path::new("config.json")));
+    }
+
+    #[test]
+    fn every_read_is_told_of_and_none_is_made_once_it_is_cancelled() {
+        let place = sealed();
+        let heard = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&heard);
+        let reads = ProgressSink::new(move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        });
+        let cancel = Cancel::default();
+        let options = VerifyOptions { reads: Some(reads), ..VerifyOptions::default() };
+        let options = options.with_cancel(cancel.clone());
+        assert_eq!(verify_sealed(place.path(), &options).verdict, Verdict::Valid);
+        assert_eq!(heard.load(Ordering::Relaxed), 18, "the bytes of both files");
+        cancel.cancel();
+        let report = verify_sealed(place.path(), &options);
+        assert_eq!(report.verdict, Verdict::Unreadable);
+        assert_eq!(report.reason().unwrap().code, Code::Cancelled);
+        assert_eq!(heard.load(Ordering::Relaxed), 18);
     }
 
     #[test]

@@ -5,8 +5,12 @@ use std::path::Path;
 
 use super::contents::Checked;
 use super::file::{self, flaw_finding};
+use super::sealed::Otherwise;
+use super::watched::Watched;
 use super::{VerifyOptions, sealed, sharded};
 use crate::format::hugging_face::{Artifact, Role, checkpoint_step, read_trainer_state, trainer_artifacts};
+use crate::format::{Flaw, read_vec};
+use crate::io::{FileSource, ReadAt as _};
 use crate::record::{Code, Finding, FormatKind, Level};
 
 /// The state file holds the log of the whole training: megabytes, at most.
@@ -28,14 +32,18 @@ pub(super) fn check(directory: &Path, names: &[String], options: &VerifyOptions)
         checked.absorb(&artifact.name, part);
     }
     // A seal makes the rest provable: JSON, a tokenizer, what an engine wrote.
-    sealed::check(directory, &holds_its_seal, options, &mut checked);
+    sealed::check(directory, &|name| otherwise(Role::of(name)), options, &mut checked);
     checked.merge_notes("files");
     checked
 }
 
-/// Returns whether a file was held against its seal when it was checked by its role.
-fn holds_its_seal(name: &str) -> bool {
-    !matches!(Role::of(name), Role::Other | Role::Engine | Role::TrainerState | Role::WeightsIndex)
+/// Returns what is done with a sealed file of a role beside holding it against its seal.
+fn otherwise(role: Role) -> Otherwise {
+    match role {
+        Role::Other | Role::Engine => Otherwise::Unchecked,
+        Role::TrainerState | Role::WeightsIndex => Otherwise::Checked,
+        _ => Otherwise::Held,
+    }
 }
 
 /// Checks one file. `training_args.bin` holds a Python object by nature and is asked only to be intact.
@@ -70,11 +78,18 @@ fn check_state(directory: &Path, path: &Path, options: &VerifyOptions) -> Checke
         checked.findings.push(Finding::incompatible(Code::TooComplex, Level::Container, message));
         return checked;
     }
-    match std::fs::read(path).map_err(Into::into).and_then(|bytes| read_trainer_state(&bytes)) {
+    match read(path, options).and_then(|bytes| read_trainer_state(&bytes)) {
         Ok(state) => checked.findings.extend(check_step(directory, state.global_step)),
         Err(flaw) => checked.findings.push(flaw_finding(flaw, Level::Container)),
     }
     checked
+}
+
+/// Reads a small file whole.
+fn read(path: &Path, options: &VerifyOptions) -> Result<Vec<u8>, Flaw> {
+    let source = FileSource::open(path)?;
+    let watched = Watched::new(&source, options);
+    Ok(read_vec(&watched, 0..watched.len())?)
 }
 
 /// The directory is named after the step; another one in it means that files of two were mixed.
@@ -84,4 +99,65 @@ fn check_step(directory: &Path, step: u64) -> Option<Finding> {
         let message = format!("the directory is named after step {named}, and its state is of step {step}");
         Finding::incompatible(Code::IndexDisagrees, Level::Container, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::io::Cancel;
+    use crate::save::{SealOptions, save, seal};
+    use crate::tensor::State;
+    use crate::{SaveOptions, Verdict, verify};
+
+    /// A directory that a trainer might leave, whose position is sealed.
+    fn sealed() -> (tempfile::TempDir, std::path::PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("checkpoint-7");
+        fs::create_dir(&directory).unwrap();
+        let weights = SaveOptions::default().with_metadata("filler", "x".repeat(100));
+        save(&directory.join("model.safetensors"), &State::new(), &weights).unwrap();
+        fs::write(directory.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
+        seal(&directory.join("trainer_state.json"), &SealOptions::default()).unwrap();
+        (place, directory)
+    }
+
+    fn check(directory: &Path) -> crate::Report {
+        verify(directory, &VerifyOptions::default())
+    }
+
+    #[test]
+    fn a_sealed_file_counts_once() {
+        let (_place, directory) = sealed();
+        let size = |name: &str| fs::metadata(directory.join(name)).unwrap().len();
+        assert_eq!(check(&directory).bytes, size("model.safetensors") + size("trainer_state.json"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_sealed_file_is_said_once() {
+        let (_place, directory) = sealed();
+        let failures = |text: &str| {
+            fs::write(directory.join("trainer_state.json"), text).unwrap();
+            let report = check(&directory);
+            let failures = report.findings.into_iter().filter(Finding::is_failure);
+            failures.map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        // A space is another, and the JSON is the same.
+        assert_eq!(failures("{\"global_step\":\t7}"), [Code::ChecksumMismatch]);
+        assert_eq!(failures("{\"global_step\": 7} "), [Code::SizeMismatch]);
+        assert_eq!(failures("{\"global_step\": 7}"), []);
+    }
+
+    #[test]
+    fn a_check_that_is_cancelled_reads_no_position() {
+        let (_place, directory) = sealed();
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let state = directory.join("trainer_state.json");
+        let checked = check_state(&directory, &state, &VerifyOptions::default().with_cancel(cancel));
+        let codes: Vec<_> = checked.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!((codes, checked.failed()), (vec![Code::Cancelled], true));
+        assert_eq!(check(&directory).verdict, Verdict::Valid);
+    }
 }

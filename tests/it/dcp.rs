@@ -100,7 +100,8 @@ fn what_pytorch_writes_is_valid_at_every_level() {
             assert_eq!((report.level, report.passed), (Some(level), Some(level)), "{name}");
             assert_eq!((report.format, report.bytes), (FormatKind::TorchDistributed, size), "{name}");
             assert!(report.findings.is_empty(), "{report:?}");
-            let deep = if level >= Level::Load { Integrity::Full } else { Integrity::None };
+            // The metadata has no checksum.
+            let deep = if level >= Level::Load { Integrity::Partial } else { Integrity::None };
             assert_eq!(report.integrity, deep, "{name} {level}");
         }
         assert_eq!(copy.check().tensors, Some(if name == "alone" { 2 } else { 3 }));
@@ -358,7 +359,7 @@ fn pytorchs_own_failures_are_found() {
 
     let whole = check("whole");
     valid(&whole);
-    assert_eq!((whole.integrity, whole.tensors), (Integrity::Full, Some(10)), "{whole:?}");
+    assert_eq!((whole.integrity, whole.tensors), (Integrity::Partial, Some(10)), "{whole:?}");
     assert!(whole.findings.is_empty(), "{whole:?}");
     // `dcp.save` reported success: three of the four threads had failed.
     let lost = check("lost");
@@ -428,7 +429,7 @@ fn items_that_prove_themselves_are_held_to_their_proof() {
     let copy = by_hand(&names, &items.concat(), "");
     let report = copy.check();
     valid(&report);
-    assert_eq!((report.integrity, codes(&report)), (Integrity::Full, vec![]), "{report:?}");
+    assert_eq!((report.integrity, codes(&report)), (Integrity::Partial, vec![]), "{report:?}");
     for at in (0..items.concat().len()).step_by(7) {
         copy.change("__0_0.distcp", |bytes| bytes[at] ^= 0x10);
         let report = copy.check();
@@ -460,7 +461,7 @@ fn bytes_of_others_are_held_to_their_digest() {
     let copy = by_hand(&[("a", 0, 10)], b"no archive", &named);
     let report = copy.check();
     valid(&report);
-    assert_eq!(report.integrity, Integrity::Full);
+    assert_eq!(report.integrity, Integrity::Partial);
     copy.change("__0_0.distcp", |bytes| bytes[3] ^= 1);
     fails(&copy.check(), Verdict::Corrupted, Code::ChecksumMismatch, Some(Level::Container));
 }
@@ -473,12 +474,19 @@ fn sealed_metadata_is_held_to_its_seal() {
     let seal = Seal::of_blocks(bytes.len() as u64, Algorithm::Crc64Nvme, vec![digest]);
     fs::write(copy.at(".metadata.seal"), seal.encode()).unwrap();
     valid(&copy.check());
+    assert_eq!(copy.check().integrity, Integrity::Full);
+    assert_eq!(copy.check_at(Level::Container).integrity, Integrity::None);
     // Another name for the tensor: without the seal, nothing would say so.
     let at = bytes.windows(12).position(|window| window == b"model.weight").unwrap();
     copy.change(".metadata", |bytes| bytes[at] ^= 1);
     fails(&copy.check(), Verdict::Corrupted, Code::ChecksumMismatch, None);
     fs::remove_file(copy.at(".metadata.seal")).unwrap();
     valid(&copy.check());
+    assert_eq!(
+        copy.check().integrity,
+        Integrity::Partial,
+        "nothing says whether the metadata is what it was"
+    );
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use ckpt::digest::Algorithm;
 use ckpt::io::commit::Durability;
-use ckpt::record::BLOCK_BYTES;
+use ckpt::record::{BLOCK_BYTES, Position};
 use ckpt::save::Target;
 use ckpt::tensor::{TensorView, Value};
+use ckpt::validate::inspect;
 use ckpt::{
     Access, Dtype, ErrorKind, LoadOptions, SaveOptions, State, Verdict, VerifyOptions, load, load_into, save,
     verify,
@@ -270,6 +271,27 @@ fn places(len: usize) -> Vec<usize> {
     // Where a file is large, each look at it takes longer.
     let step = if len > 1 << 20 { 5 } else { 1 };
     places.into_iter().step_by(step).collect()
+}
+
+/// What `ckpt info` shows of a file beside its tensors.
+#[test]
+fn info_has_the_position_and_the_metadata_of_each_format() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        let path = directory.path().join(name);
+        let options = SaveOptions::default().with_metadata("run", "7").with_position(Position::Step(1200));
+        save(&path, &states()[0], &options).unwrap();
+        let metadata = inspect(&path).unwrap().metadata;
+        let shown = |key: &str| metadata.get(key).map(String::as_str);
+        assert_eq!(
+            (shown("run"), shown("ckpt.position")),
+            (Some("7"), Some("step:1200")),
+            "{name}: {metadata:?}"
+        );
+        save(&path, &states()[0], &SaveOptions::default()).unwrap();
+        let metadata = inspect(&path).unwrap().metadata;
+        assert!(!metadata.contains_key("ckpt.position") && !metadata.contains_key("run"), "{name}");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ def load(
         IncompatibleError: The bytes are fine, and of no use here.
         NeedsTrustError: The file holds objects that only a pickle can make; the message names the first.
         OSError: The file can't be read.
+        KeyboardInterrupt: Ctrl-C came, which is heard within a tenth of a second.
         ValueError: `trusted` with `tensors` or `required_keys`; or `map_location` is no device: what `torch.load` takes
             beside one says where a tensor was.
 
@@ -107,6 +108,7 @@ def load_into(
         CheckpointError: As `load`. Where damage was found after the first bytes were written, the message says that
             the targets are partly overwritten.
         ValueError: A target isn't a tensor.
+        KeyboardInterrupt: Ctrl-C came. The targets may be partly overwritten.
     """
     import torch
 

@@ -20,6 +20,7 @@ def save(
     durable: bool = True,
     done_marker: bool = False,
     overwrite: bool = True,
+    replace_link: bool = False,
     algorithm: str = "crc64-nvme",
     position: int | str | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -45,6 +46,7 @@ def save(
         durable: Whether to return only when the file would survive a loss of power.
         done_marker: Whether to make a completion marker (``NAME.done``).
         overwrite: Whether an existing file is replaced; otherwise that is an error.
+        replace_link: Whether a link at `path` is replaced itself, and what it leads to stays. Otherwise it is followed.
         algorithm: What the proof's digests are computed with: ``"crc64-nvme"`` or ``"blake3"``.
         position: Where in the work this is: a step's number, or the name of a stage.
         metadata: Texts of your own, which stand in the file.
@@ -55,6 +57,8 @@ def save(
         ValueError: The format can't hold a value; the message has the keys that lead to it.
         OSError: The destination can't be written, or the disk is full. The old file is as it was.
         CheckpointError: What was written couldn't be read back as it was. The old file is as it was.
+        KeyboardInterrupt: Ctrl-C came, which is heard within a tenth of a second. The old file is as it was, unless the
+            new one had just taken its place.
 
     >>> import ckpt, torch, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "step-100.pt"
@@ -69,6 +73,7 @@ def save(
         "durable": durable,
         "done_marker": done_marker,
         "overwrite": overwrite,
+        "replace_link": replace_link,
         "algorithm": algorithm,
         "position": position_text(position),
         "metadata": dict(metadata or {}),

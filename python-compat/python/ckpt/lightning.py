@@ -60,9 +60,9 @@ class CkptIO(CheckpointIO):
     """Saves Lightning's checkpoints with `ckpt.save`: atomic, durable, verified, with their proof inside.
 
     At a checkpoint's name is the old file whole or the new one whole, at every moment, wherever the directory for
-    temporary files is; a name that is a link (``save_last="link"``) is free while the file is written. What `Trainer`
-    and `Fabric` load is verified, too. ``LightningModule.load_from_checkpoint`` reads a file without any plug-in: give
-    it what `last_verified` returned.
+    temporary files is; a link at that name (``save_last="link"``) is replaced itself. What `Trainer` and `Fabric` load
+    is verified, too. ``LightningModule.load_from_checkpoint`` reads a file without any plug-in: give it what
+    `last_verified` returned.
 
     Args:
         validate: Whether each file is read back and verified before it takes its name.
@@ -121,10 +121,9 @@ class CkptIO(CheckpointIO):
 
     def _write(self, checkpoint: Any, path: str, options: dict[str, Any]) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if os.path.islink(path):
-            # `ModelCheckpoint(save_last="link")` points at another checkpoint, which must not be written over.
-            os.unlink(path)
-        save(checkpoint, path, **{"format": "torch", "position": _step(checkpoint), **self._options, **options})
+        # `ModelCheckpoint(save_last="link")` points at another checkpoint, which must not be written over.
+        ours = {"format": "torch", "position": _step(checkpoint), "replace_link": True}
+        save(checkpoint, path, **{**ours, **self._options, **options})
 
 
 class AsyncCkptIO(CkptIO):

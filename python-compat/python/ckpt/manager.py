@@ -163,6 +163,7 @@ class Manager:
             "durable": durable,
             "done_marker": False,
             "overwrite": False,
+            "replace_link": False,
             "algorithm": algorithm,
             "position": None,
             "metadata": {},
@@ -305,7 +306,8 @@ class Manager:
                 drop what was learnt since; the message names the next good one.
             CorruptedError: There are checkpoints, and none can be used.
             OSError: A checkpoint can't be read, which says nothing of its bytes.
-            KeyboardInterrupt: Ctrl-C came, which is heard within a tenth of a second.
+            KeyboardInterrupt: Ctrl-C came, which is heard within a tenth of a second; with `together` when the load is
+                over, so that no process waits for one that has left.
         """
         load = {
             "tensors": [],

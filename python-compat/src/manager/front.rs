@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use ckpt::io::Cancel;
 use ckpt::manager::retention::{Plan, Policy};
 use ckpt::manager::{Manager as Core, SaveRequest};
 use ckpt::record::{CheckpointId, Decision};
@@ -132,9 +133,14 @@ impl Manager {
         group: Option<&Bound<'py, PyAny>>,
         device: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let (core, options) = (self.core()?, arguments.options(py)?);
+        let (core, mut options) = (self.core()?, arguments.options(py)?);
         let resumed = match group {
-            None => interruptible(py, move || core.resume_with(&options))?,
+            None => {
+                let cancel = Cancel::default();
+                options.load.cancel = Some(cancel.clone());
+                let resumed = interruptible(py, move || core.resume_with(&options));
+                resumed.inspect_err(|_| cancel.cancel())?
+            }
             Some(group) => {
                 // On this thread: what a group is bound to, as the current GPU, may be the thread's.
                 let group = Group::new(group)?;

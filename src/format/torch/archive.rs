@@ -33,6 +33,10 @@ const MAX_SMALL_RECORD: u64 = 4096;
 const FREE_INFLATION: u64 = 1 << 20;
 /// … and beyond that at this multiple of its size in the file: text compresses to a twentieth or so.
 const MAX_INFLATION: u64 = 64;
+/// The longest metadata that is read, in bytes: as much as the header of a safetensors file may have.
+const MAX_METADATA_BYTES: u64 = 100_000_000;
+/// The name of the caller's metadata within the folder, in archives that ckpt wrote.
+const METADATA_RECORD: &str = "ckpt/metadata";
 
 /// An archive that PyTorch made, or something like it.
 #[derive(Debug)]
@@ -95,6 +99,26 @@ impl TorchArchive {
     pub fn is_tagged(&self) -> bool {
         let prefix = format!("{}ckpt/", self.folder);
         self.archive.entries.iter().any(|entry| entry.name.starts_with(&prefix))
+    }
+
+    /// Reads the metadata that whoever saved with ckpt gave it; what another program put there is none.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, or isn't what its checksum says.
+    pub fn callers_metadata(&self, source: &dyn ReadAt) -> Result<BTreeMap<String, String>, Flaw> {
+        let is_ours = |entry: &&Entry| {
+            entry.method == Method::Stored && entry.size <= MAX_METADATA_BYTES && entry.crc32.is_some()
+        };
+        let Some(entry) = self.record(METADATA_RECORD).filter(is_ours) else { return Ok(BTreeMap::new()) };
+        let bytes = read_vec(source, entry.data.clone())?;
+        let found = Crc32::of(&bytes).value();
+        match entry.crc32 {
+            Some(expected) if expected != found => {
+                Err(checksum_mismatch(&entry.name, expected, found).into())
+            }
+            _ => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+        }
     }
 
     /// Two folders in one archive: PyTorch takes that of the first record, others look for `data.pkl`.

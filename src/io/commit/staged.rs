@@ -133,7 +133,7 @@ impl<'d> StagedDirectory<'d> {
         let existing = if is_there { Existing::Swap } else { Existing::Keep };
         match self.disk.rename(from, &path, existing) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                self.rename_in_turn(from, &path).map_err(failed)?;
+                self.rename_in_turn(from, &path, durability).map_err(failed)?;
             }
             result => result.map_err(failed)?,
         }
@@ -144,13 +144,17 @@ impl<'d> StagedDirectory<'d> {
     }
 
     /// Renames `from`, after what has that name got another one: none that counts as temporary, since it is the only
-    /// one there is for a moment.
-    fn rename_in_turn(&self, from: &Path, path: &Path) -> io::Result<()> {
+    /// one there is for a moment. Each step is durable before the next one takes a name away.
+    fn rename_in_turn(&self, from: &Path, path: &Path, durability: Durability) -> io::Result<()> {
         let aside = aside(path);
+        let sync = || match durability {
+            Durability::Full => self.disk.sync_directory(directory_of(path)),
+            Durability::None => Ok(()),
+        };
         self.disk.rename(path, &aside, Existing::Keep)?;
-        match self.disk.rename(from, path, Existing::Keep) {
+        match sync().and_then(|()| self.disk.rename(from, path, Existing::Keep)) {
             // As if they had changed places.
-            Ok(()) => self.disk.rename(&aside, from, Existing::Keep),
+            Ok(()) => sync().and_then(|()| self.disk.rename(&aside, from, Existing::Keep)),
             Err(error) => self.disk.rename(&aside, path, Existing::Keep).and(Err(error)),
         }
     }
@@ -236,7 +240,7 @@ mod tests {
             if swaps {
                 staged.replace("step", Durability::Full).unwrap();
             } else {
-                staged.rename_in_turn(staged.path(), &there).unwrap();
+                staged.rename_in_turn(staged.path(), &there, Durability::Full).unwrap();
                 drop(staged);
             }
             assert!(there.join("new").is_file() && !there.join("old").exists());

@@ -70,15 +70,44 @@ impl<'d> Temporary<'d> {
     /// The directory isn't there or can't be written to, or what has the destination's name is no regular
     /// file.
     pub fn create(disk: &'d dyn Disk, destination: &Path) -> Result<Self, Error> {
-        let failed = |step| move |error| failure(destination, step, error);
-        let resolved = disk.resolve(destination).map_err(failed(Step::Resolve))?;
-        let existing = disk.stat(&resolved).map_err(failed(Step::Resolve))?;
+        let failed = |error| failure(destination, Step::Resolve, error);
+        let resolved = disk.resolve(destination).map_err(failed)?;
+        let existing = disk.stat(&resolved).map_err(failed)?;
+        Self::create_for(disk, destination, resolved, existing)
+    }
+
+    /// As [`create`](Self::create), but a symbolic link that has the destination's name is what will be replaced, in one
+    /// step: what it leads to, if anything, stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_at(disk: &'d dyn Disk, destination: &Path) -> Result<Self, Error> {
+        let failed = |error| failure(destination, Step::Resolve, error);
+        let Some(name) = destination.file_name() else { return Self::create(disk, destination) };
+        let above = destination.parent().filter(|above| !above.as_os_str().is_empty());
+        let place = disk.resolve(above.unwrap_or(Path::new("."))).map_err(failed)?.join(name);
+        // A link leads elsewhere, or nowhere; a link to itself leads into an error.
+        if disk.resolve(destination).is_ok_and(|resolved| resolved == place) {
+            return Self::create(disk, destination);
+        }
+        Self::create_for(disk, destination, place, None)
+    }
+
+    /// Creates it beside `resolved`, at which `existing` is.
+    fn create_for(
+        disk: &'d dyn Disk,
+        destination: &Path,
+        resolved: PathBuf,
+        existing: Option<Stat>,
+    ) -> Result<Self, Error> {
         if existing.is_some_and(|stat| !stat.is_file) {
             let message = "a directory or a special file is there, and can't be replaced: name a file";
             return Err(Error::usage(message).at(destination));
         }
         let mode = if existing.is_some() { PRIVATE_MODE } else { NEW_MODE };
-        let (path, file) = create_beside(disk, &resolved, mode).map_err(failed(Step::Create))?;
+        let created = create_beside(disk, &resolved, mode);
+        let (path, file) = created.map_err(|error| failure(destination, Step::Create, error))?;
         let name = Name { disk, path, is_final: false };
         Ok(Self { name, file, destination: resolved, existing, room: None, is_synced: false })
     }

@@ -5,6 +5,7 @@ use super::compose::{Composer, Part, Wanted, gather, length};
 use super::layout::{Granule, Layout, Windows};
 use super::{Piece, PieceDigest, WriteError, WriteOptions, pipeline};
 use crate::digest::Crc32;
+use crate::io::Cancel;
 use crate::io::buffer::{DIRECT_BUFFERS, with_direct_buffer};
 use crate::io::commit::DiskFile;
 
@@ -58,10 +59,16 @@ impl<'w, 'a> Work<'w, 'a> {
         Composer::new(self.layout, Some(wanted))
     }
 
+    /// Returns an error once the writing is to end.
+    pub(super) fn check_cancelled(&self) -> Result<(), WriteError> {
+        Ok(self.options.cancel.map_or(Ok(()), Cancel::check)?)
+    }
+
     /// Fills and writes one window after the other, on this thread.
     fn write_one_by_one(&self) -> Result<Vec<Part>, WriteError> {
         let mut composer = self.composer();
         while let Some(window) = self.queue.next() {
+            self.check_cancelled()?;
             let granule = Granule::of(self.file);
             let runs = self.layout.runs(&window, granule);
             write_runs(self.file, runs, granule, &mut composer, self.options.progress)?;

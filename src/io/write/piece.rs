@@ -3,6 +3,7 @@ use std::io;
 
 use crate::Error;
 use crate::digest::{Algorithm, Crc32, Digest};
+use crate::io::Cancel;
 use crate::tensor::Source;
 
 /// A run of bytes with its place in a file.
@@ -45,6 +46,8 @@ pub struct WriteOptions<'a> {
     pub crc32: bool,
     /// Hears, from any of the threads, how many further bytes were written.
     pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+    /// Ends the writing with an error. It is looked at before each window.
+    pub cancel: Option<&'a Cancel>,
     /// Where the file's windows begin anew: a file of several encodings, one behind the other, has the windows of
     /// each. Sorted, and multiples of the file's alignment. Default: none.
     pub restarts: &'a [u64],
@@ -52,7 +55,14 @@ pub struct WriteOptions<'a> {
 
 impl Default for WriteOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, algorithm: Algorithm::default(), crc32: false, progress: None, restarts: &[] }
+        Self {
+            threads: 1,
+            algorithm: Algorithm::default(),
+            crc32: false,
+            progress: None,
+            cancel: None,
+            restarts: &[],
+        }
     }
 }
 
@@ -63,6 +73,7 @@ impl fmt::Debug for WriteOptions<'_> {
             .field("algorithm", &self.algorithm)
             .field("crc32", &self.crc32)
             .field("progress", &self.progress.is_some())
+            .field("cancel", &self.cancel)
             .field("restarts", &self.restarts)
             .finish()
     }

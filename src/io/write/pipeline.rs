@@ -63,6 +63,7 @@ pub(super) fn run(work: &Work<'_, '_>, threads: usize) -> Result<Vec<Part>, Writ
 fn fill<'a>(work: &Work<'_, 'a>, sender: &SyncSender<Filled<'a>>) -> Result<Vec<Part>, WriteError> {
     let mut composer = work.composer();
     while let Some(window) = work.queue.next() {
+        work.check_cancelled().inspect_err(|_| work.queue.stop())?;
         let granule = Granule::of(work.file);
         for run in work.layout.runs(&window, granule) {
             let (memory, bytes) = take(&mut composer, &run, granule).inspect_err(|_| work.queue.stop())?;

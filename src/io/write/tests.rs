@@ -229,7 +229,7 @@ proptest! {
         let (data_pieces, head_pieces) = (pieces(&data, &data_sources), pieces(&head, &head_sources));
         let told = AtomicU64::new(0);
         let progress = |bytes| { told.fetch_add(bytes, Relaxed); };
-        let options = WriteOptions { threads, algorithm, crc32, progress: Some(&progress), restarts: &[] };
+        let options = WriteOptions { threads, algorithm, crc32, progress: Some(&progress), ..WriteOptions::default() };
         let digests = write_pieces(&file, &data_pieces, &options).unwrap();
         prop_assert_eq!(digests, naive(&data, &options));
         prop_assert_eq!(told.load(Relaxed), data.iter().map(|piece| piece.bytes.len() as u64).sum::<u64>());

@@ -13,7 +13,7 @@ use super::faults;
 use super::structure::{Place, Structure};
 use crate::Error;
 use crate::format::zip::Entry;
-use crate::io::{Arena, FileSource, ScanOptions};
+use crate::io::{Arena, Cancel, FileSource, ScanOptions};
 use crate::record::Finding;
 use crate::tensor::{Data, Source, StorageId};
 
@@ -113,7 +113,8 @@ impl Reading<'_> {
                 progress.add(bytes);
             }
         };
-        let scan = ScanOptions::default().with_threads(self.options.threads).with_progress(&progress);
+        let mut scan = ScanOptions::default().with_threads(self.options.threads).with_progress(&progress);
+        scan.cancel = self.options.cancel.as_ref();
         let result = read(&scan, &checks).map_err(|error| faults::io_error(self.path, error))?;
         match checks.finding() {
             None => Ok(result),
@@ -122,6 +123,8 @@ impl Reading<'_> {
     }
 
     fn inflate(&self, entry: &Entry, id: StorageId) -> Result<Vec<u8>, Error> {
+        let cancelled = self.options.cancel.as_ref().map_or(Ok(()), Cancel::check);
+        cancelled.map_err(|error| faults::io_error(self.path, error))?;
         let bytes = inflate(self.source, entry, self.options.verify);
         bytes.map_err(|finding| Error::found(self.path, named(finding, self.names.get(&id))))
     }

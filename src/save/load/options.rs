@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::torch::ReadOptions;
+use crate::io::Cancel;
 use crate::tensor::Allocator;
 use crate::validate::{ProgressSink, Requirement};
 
@@ -51,6 +52,9 @@ pub struct LoadOptions {
     pub section: Option<Range<u64>>,
     /// Who provides the memory for storages; what is loaded is read then, whatever `access` says. Default: this crate.
     pub memory: Option<Arc<dyn Allocator>>,
+    /// Ends the load with an error, from another thread. Bytes that are left in the file are read when they are looked at,
+    /// and nothing ends that.
+    pub cancel: Option<Cancel>,
 }
 
 impl Default for LoadOptions {
@@ -67,6 +71,7 @@ impl Default for LoadOptions {
             progress: None,
             section: None,
             memory: None,
+            cancel: None,
         }
     }
 }
@@ -130,6 +135,13 @@ impl LoadOptions {
     #[must_use]
     pub fn with_memory(mut self, memory: Arc<dyn Allocator>) -> Self {
         self.memory = Some(memory);
+        self
+    }
+
+    /// Sets what ends the load.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
         self
     }
 

@@ -6,13 +6,12 @@ use std::path::Path;
 
 use super::LoadOptions;
 use crate::Error;
-use crate::digest::Crc32;
 use crate::format::safetensors;
 use crate::format::safetensors::structure::{self, Contents};
-use crate::format::torch::archive::{TorchArchive, checksum_mismatch};
+use crate::format::torch::archive::TorchArchive;
 use crate::format::torch::{Checkpoint, StorageData, legacy};
-use crate::format::zip::{Entry, Method};
-use crate::format::{Flaw, Proven, detect, read_vec};
+use crate::format::zip::Entry;
+use crate::format::{Flaw, Proven, detect};
 use crate::io::{FileSource, ReadAt};
 use crate::record::{Code, Finding, FormatKind, Level, Verdict};
 use crate::tensor::{Storage, StorageId, Tree};
@@ -167,9 +166,6 @@ fn other_head() -> Finding {
     Finding::corrupted(Code::ChecksumMismatch, Level::Container, message)
 }
 
-/// The longest metadata that is read from an archive, in bytes: as much as a safetensors header may have.
-const MAX_METADATA_BYTES: u64 = safetensors::MAX_HEADER_BYTES;
-
 /// Leaves out the metadata that is the project's own.
 pub(in crate::save) fn own(mut metadata: BTreeMap<String, String>) -> BTreeMap<String, String> {
     metadata.retain(|key, _| !key.starts_with("ckpt."));
@@ -181,20 +177,7 @@ pub(in crate::save) fn torch_metadata(
     source: &dyn ReadAt,
     archive: &TorchArchive,
 ) -> Result<BTreeMap<String, String>, Flaw> {
-    let is_metadata =
-        |entry: &&Entry| entry.name.split_once('/').is_some_and(|(_, name)| name == METADATA_RECORD);
-    let entry = archive.archive.entries.iter().find(is_metadata);
-    let Some(entry) = entry.filter(|entry| {
-        entry.method == Method::Stored && entry.size <= MAX_METADATA_BYTES && entry.crc32.is_some()
-    }) else {
-        return Ok(BTreeMap::new());
-    };
-    let bytes = read_vec(source, entry.data.clone())?;
-    let found = Crc32::of(&bytes).value();
-    match entry.crc32 {
-        Some(expected) if expected != found => Err(checksum_mismatch(&entry.name, expected, found).into()),
-        _ => Ok(own(serde_json::from_slice(&bytes).unwrap_or_default())),
-    }
+    Ok(own(archive.callers_metadata(source)?))
 }
 
 /// Reads the caller's own metadata of a file that ckpt wrote, whatever its format: at the cost of its head. Any other
@@ -206,9 +189,6 @@ pub(crate) fn metadata_of(source: &dyn ReadAt) -> Result<BTreeMap<String, String
         _ => Ok(BTreeMap::new()),
     }
 }
-
-/// The name of the caller's metadata within an archive's folder.
-const METADATA_RECORD: &str = "ckpt/metadata";
 
 /// Finds where a storage's bytes are: those of a part are within those of the whole, which has no checksum in
 /// the format that has parts.

@@ -86,3 +86,33 @@ fn a_strided_tensor_does_not_fill_its_storage() {
     let body = Body::Strided { storage: StorageId(0), offset: 1, strides: vec![1, 2], quantizer: None };
     assert_eq!(Tensor::new(Dtype::F32, vec![2, 3], body).contiguous_start(), None);
 }
+
+/// Tells of the first bytes that were read, and reads no more.
+#[test]
+fn a_load_that_is_cancelled_reads_no_further_window() {
+    use crate::io::Cancel;
+    use crate::tensor::{State, TensorView};
+    use crate::validate::ProgressSink;
+
+    const BYTES: usize = 3 << 22;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.pt");
+    let mut state = State::new();
+    state.insert("w", TensorView::new(Dtype::U8, [BYTES as u64], vec![7; BYTES]).unwrap()).unwrap();
+    crate::save(&path, &state, &crate::SaveOptions::default()).unwrap();
+    let cancelled = || {
+        let cancel = Cancel::default();
+        let same = cancel.clone();
+        let mut options =
+            LoadOptions::default().with_threads(1).with_access(Access::Eager).with_cancel(cancel);
+        options.progress = Some(ProgressSink::new(move |_| same.cancel()));
+        options
+    };
+    let error = load(&path, &cancelled()).err().unwrap();
+    assert!(error.kind() == ErrorKind::Io && error.to_string().contains("cancelled"), "{error}");
+    let mut bytes = vec![0; BYTES];
+    let target = Target { name: "w", dtype: Dtype::U8, shape: &[BYTES as u64], bytes: &mut bytes };
+    let error = load_into(&path, &mut [target], &cancelled()).unwrap_err();
+    assert!(error.to_string().contains("cancelled"), "{error}");
+    assert!(bytes[0] == 7 && bytes[BYTES - 1] == 0, "it ended early");
+}

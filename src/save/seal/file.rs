@@ -120,7 +120,8 @@ fn blocks(
 ) -> Result<SealDigests, Error> {
     let ranges = block_ranges(&[0..source.len()], block_bytes);
     let progress = |bytes| options.verify.progress.iter().for_each(|progress| progress.add(bytes));
-    let scan = ScanOptions::default().with_threads(options.verify.threads).with_progress(&progress);
+    let mut scan = ScanOptions::default().with_threads(options.verify.threads).with_progress(&progress);
+    scan.cancel = options.verify.cancel.as_ref();
     let blocks =
         source.digests(&ranges, algorithm, &scan).map_err(|error| Error::io(path, "read it", error))?;
     Ok(SealDigests { algorithm, block_bytes, blocks })

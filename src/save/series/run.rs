@@ -121,7 +121,8 @@ fn validate(
     let source = disk.open(temporary.path()).map_err(failed)?;
     let threads = options.threads.clamp(1, MOST_READERS);
     let readers = threads.min(items.len()).max(1);
-    let verify = VerifyOptions::default().with_level(options.level).with_threads(threads / readers);
+    let mut verify = VerifyOptions::default().with_level(options.level).with_threads(threads / readers);
+    verify.cancel.clone_from(&options.cancel);
     let work = Mutex::new(items.iter().zip(ranges.iter().zip(evidence)).enumerate());
     let drain = || loop {
         // A statement of its own: the lock must not live through the read.

@@ -9,6 +9,7 @@ use super::super::blocks;
 use super::super::contents::{Checked, Contents};
 use super::super::file::flaw_finding;
 use super::super::size::{self, unreadable};
+use super::super::watched::Watched;
 use super::shards::{Held, Item, Shard};
 use super::unfinished;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::format::dcp::{
 };
 use crate::format::read_vec;
 use crate::io::{FileSource, ReadAt};
-use crate::record::{Code, Finding, FormatKind, Level, TensorInfo, first_few, quoted};
+use crate::record::{Code, Finding, FormatKind, Integrity, Level, TensorInfo, first_few, quoted};
 
 /// The metadata of a job of ten thousand ranks has a tenth of this.
 const MAX_METADATA_BYTES: u64 = 1 << 30;
@@ -34,6 +35,8 @@ pub(super) struct Described {
     names: Vec<String>,
     /// The size of the metadata.
     pub(super) bytes: u64,
+    /// Whether each was held against a seal: the format has no checksum for them.
+    pub(super) is_sealed: bool,
     /// When the last of them was written.
     pub(super) modified: Option<SystemTime>,
     /// What is wrong with what they say.
@@ -50,7 +53,7 @@ pub(super) fn read(
     names: &[String],
     options: &VerifyOptions,
 ) -> Result<Described, Vec<Finding>> {
-    let mut described = Described::default();
+    let mut described = Described { is_sealed: true, ..Described::default() };
     let mut ranks = BTreeMap::new();
     for name in names {
         match Role::of(name) {
@@ -93,7 +96,8 @@ impl Described {
         let path = directory.join(name);
         let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         self.modified = self.modified.max(modified);
-        let bytes = read_file(&path, options).map_err(|finding| vec![finding.at_file(name)])?;
+        let (bytes, is_sealed) = read_file(&path, options).map_err(|finding| vec![finding.at_file(name)])?;
+        self.is_sealed &= is_sealed;
         self.bytes += bytes.len() as u64;
         let metadata =
             read_metadata(&bytes, &options.read_options()).map_err(|finding| vec![finding.at_file(name)])?;
@@ -218,26 +222,29 @@ pub(in super::super) fn inspect(
     Ok((FormatKind::TorchDistributed, described.bytes + shards, described.contents()))
 }
 
-/// Reads a metadata file whole, held against its seal where it has one.
-fn read_file(path: &Path, options: &VerifyOptions) -> Result<Vec<u8>, Finding> {
+/// Reads a metadata file whole, held against its seal where it has one; says whether it has.
+fn read_file(path: &Path, options: &VerifyOptions) -> Result<(Vec<u8>, bool), Finding> {
     let options = VerifyOptions { require_marker: false, ..options.clone() };
     let size::Sized { findings, beside, .. } = size::check(path, &options);
     if let Some(finding) = findings.into_iter().find(Finding::is_failure) {
         return Err(finding);
     }
     let source = FileSource::open(path).map_err(|error| unreadable(Level::Size, &error))?;
+    let source = Watched::new(&source, &options);
     if source.len() > MAX_METADATA_BYTES {
         let message = format!("the metadata has {} bytes; the limit is {MAX_METADATA_BYTES}", source.len());
         return Err(Finding::incompatible(Code::TooComplex, Level::Size, message));
     }
+    let mut sealed = Checked::new(FormatKind::TorchDistributed, None);
     if let Some(seal) = beside.seal {
-        let mut sealed = Checked::new(FormatKind::TorchDistributed, None);
         blocks::check_seal(&source, &seal, &options, &mut sealed);
         if let Some(finding) = sealed.findings.into_iter().next() {
             return Err(Finding { level: Level::Size, ..finding });
         }
     }
-    read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Size))
+    let bytes =
+        read_vec(&source, 0..source.len()).map_err(|error| flaw_finding(error.into(), Level::Size))?;
+    Ok((bytes, sealed.integrity == Integrity::Full))
 }
 
 /// Returns the beginnings of a name at its dots: keys of the state, which was flattened.

@@ -49,6 +49,8 @@ pub(super) struct State {
     /// How many files are open, for reading or for writing.
     pub(super) open: usize,
     free: u64,
+    /// Whether two names can change places.
+    swaps: bool,
 }
 
 impl FakeDisk {
@@ -61,7 +63,8 @@ impl FakeDisk {
         let files = start.files().map(|(_, bytes)| LiveFile::new(Bytes::clone(bytes))).collect();
         let journal = Journal { start, calls: Vec::new() };
         let faults = Vec::new();
-        let state = State { names, directories, files, way, journal, faults, open: 0, free: 1 << 40 };
+        let (free, swaps) = (1 << 40, true);
+        let state = State { names, directories, files, way, journal, faults, open: 0, free, swaps };
         let disk = Self(Arc::new(Mutex::new(state)));
         disk.mark_directories();
         disk
@@ -76,6 +79,12 @@ impl FakeDisk {
     /// Sets how many bytes are free, which is as much as can be reserved.
     pub(super) fn with_free(self, bytes: u64) -> Self {
         self.state().free = bytes;
+        self
+    }
+
+    /// Has no two names change places, as many network file systems.
+    pub(super) fn without_swaps(self) -> Self {
+        self.state().swaps = false;
         self
     }
 
@@ -296,11 +305,14 @@ impl Disk for FakeDisk {
 
     fn rename(&self, from: &Path, to: &Path, existing: Existing) -> io::Result<()> {
         let ((from, _), (to, label)) = (self.place(from)?, self.place(to)?);
-        assert_eq!(from.directory, to.directory, "a rename stays within one directory");
         self.call(Method::Rename, &label, |state| {
             let file = state.find(&from)?;
             if existing == Existing::Swap {
-                return Err(io::ErrorKind::Unsupported.into());
+                if !state.swaps {
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+                let other = state.find(&to)?;
+                return Ok(((), state.rename_by(NameChange::Swap((from, file), (to, other)))));
             }
             if existing == Existing::Keep && state.names.contains_key(&to) {
                 return Err(io::ErrorKind::AlreadyExists.into());

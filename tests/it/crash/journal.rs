@@ -53,8 +53,10 @@ pub(super) enum NameChange {
     Create(Entry, FileId),
     /// A new directory.
     CreateDirectory(Entry, FileId),
-    /// A file or a directory changes its name within its directory; what had that name is gone.
+    /// A file or a directory changes its name, or its directory; what had that name is gone.
     Rename(Entry, Entry, FileId),
+    /// Two files or directories change places.
+    Swap((Entry, FileId), (Entry, FileId)),
     /// A name is gone.
     Remove(Entry),
 }

@@ -20,6 +20,8 @@ mod protocol;
 mod random;
 #[cfg(unix)]
 mod real;
+mod replaced;
 mod saving;
 mod scenario;
+mod series;
 mod survival;

@@ -29,6 +29,25 @@ pub(super) enum Step {
     Link(Entry, FileId),
     /// The name stands for nothing from now on.
     Unlink(Entry),
+    /// Each of the two names stands for what the other one did. A journal has it as one entry, and a file system without
+    /// one doesn't offer it.
+    Swap((Entry, FileId), (Entry, FileId)),
+}
+
+/// Takes out of `pending` what a directory's sync makes durable: the changes of its names, and those before them of names
+/// that they change too, in this or another directory. A change is durable as a whole.
+pub(super) fn synced(pending: &mut Vec<NameChange>, directory: FileId) -> Vec<NameChange> {
+    let mut needed = BTreeSet::new();
+    let mut durable = vec![false; pending.len()];
+    for (change, durable) in pending.iter().zip(&mut durable).rev() {
+        let entries = change.entries();
+        *durable = entries.iter().any(|entry| entry.directory == directory || needed.contains(*entry));
+        if *durable {
+            needed.extend(entries.into_iter().cloned());
+        }
+    }
+    let mut durable = durable.into_iter();
+    pending.extract_if(.., |_| durable.next().unwrap_or(false)).collect()
 }
 
 /// Numbers what an image holds, in the order of its paths. A directory comes before what is in it.
@@ -83,17 +102,18 @@ impl NameChange {
             Self::Rename(from, to, file) => {
                 vec![Step::Link(to.clone(), *file), Step::Unlink(from.clone())]
             }
+            Self::Swap(one, other) => vec![Step::Swap(one.clone(), other.clone())],
             Self::Remove(entry) => vec![Step::Unlink(entry.clone())],
         }
     }
 
-    /// Returns the directory that it changes.
-    pub(super) fn directory(&self) -> FileId {
-        let (Self::Create(entry, _)
-        | Self::CreateDirectory(entry, _)
-        | Self::Rename(_, entry, _)
-        | Self::Remove(entry)) = self;
-        entry.directory
+    /// Returns the names that it changes: of one directory, or of two.
+    pub(super) fn entries(&self) -> Vec<&Entry> {
+        match self {
+            Self::Create(entry, _) | Self::CreateDirectory(entry, _) | Self::Remove(entry) => vec![entry],
+            Self::Rename(from, to, _) => vec![from, to],
+            Self::Swap((one, _), (other, _)) => vec![one, other],
+        }
     }
 
     /// Does all of it.
@@ -108,8 +128,12 @@ impl Step {
     /// Does it.
     pub(super) fn apply(&self, names: &mut Names) {
         match self {
-            Self::Link(entry, file) => names.insert(entry.clone(), *file),
-            Self::Unlink(entry) => names.remove(entry),
-        };
+            Self::Link(entry, file) => drop(names.insert(entry.clone(), *file)),
+            Self::Unlink(entry) => drop(names.remove(entry)),
+            Self::Swap((one, first), (other, second)) => {
+                names.insert(one.clone(), *second);
+                names.insert(other.clone(), *first);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::image::{Bytes, Image};
 use super::journal::{Change, Effect, FileId, Journal, NameChange, write_at};
-use super::names::{Directories, Names, Step, numbered, paths};
+use super::names::{Directories, Names, Step, numbered, paths, synced};
 use super::random::Random;
 use super::survival::{Fate, Order, Survival};
 
@@ -91,7 +91,7 @@ impl PowerLoss {
                 self.made[*file].iter_mut().for_each(|made| made.lost_to_sync |= !made.durable);
             }
             Effect::SyncedDirectory(directory) => {
-                for change in self.pending.extract_if(.., |change| change.directory() == *directory) {
+                for change in synced(&mut self.pending, *directory) {
                     change.apply(&mut self.durable);
                 }
             }
@@ -124,6 +124,7 @@ impl PowerLoss {
                 NameChange::Create(_, file) | NameChange::Rename(_, _, file) => {
                     reachable.insert(*file);
                 }
+                NameChange::Swap((_, one), (_, other)) => reachable.extend([*one, *other]),
                 NameChange::CreateDirectory(..) | NameChange::Remove(_) => {}
             }
         }
@@ -142,6 +143,22 @@ impl PowerLoss {
     /// Returns how many steps these changes are made of.
     pub(super) fn steps(&self) -> usize {
         self.pending.iter().map(|change| change.steps().len()).sum()
+    }
+
+    /// Returns how many steps each of these changes is made of.
+    pub(super) fn steps_of_each(&self) -> Vec<usize> {
+        self.pending.iter().map(|change| change.steps().len()).collect()
+    }
+
+    /// Returns whether some change of names would survive in part: what a file system without a journal may do.
+    pub(super) fn splits(&self, order: &Order) -> bool {
+        let Order::Any(survives) = order else { return false };
+        let mut survives = &survives[..];
+        self.steps_of_each().into_iter().any(|steps| {
+            let (own, others) = survives.split_at(steps);
+            survives = others;
+            own.windows(2).any(|pair| pair[0] != pair[1])
+        })
     }
 
     /// Says which image is left where this much survives. Changes that `survival` doesn't name do.

@@ -127,6 +127,46 @@ fn names_survive_in_any_order_only_without_a_journal() {
     assert_eq!(names, expected.map(|names| names.into_iter().map(str::to_owned).collect()).into());
 }
 
+/// Two directories change places, and what a loss of power leaves of `a` and of `b` is said by one file in each.
+#[test]
+fn a_swap_happens_or_does_not() {
+    let image = Image::default().with("a/", Vec::new()).with("a/old", Vec::new());
+    let disk = FakeDisk::new(image.with("b/", Vec::new()).with("b/new", Vec::new()), Way::Buffered);
+    let (a, b) = (FakeDisk::path("a"), FakeDisk::path("b"));
+    assert!(disk.rename(&a, &FakeDisk::path("c"), Existing::Swap).is_err(), "there is no c");
+    disk.rename(&a, &b, Existing::Swap).unwrap();
+    let left = |disk: &FakeDisk| {
+        let journal = disk.journal();
+        let loss = PowerLoss::at(&journal, Cut::After(journal.calls.len()));
+        let images =
+            survivals(&loss, 0, 1).into_iter().map(|survival| loss.image(&loss.key(&survival)).names());
+        images.map(|names| names.join(" ")).collect::<BTreeSet<_>>()
+    };
+    let (before, after) = ("a/ a/old b/ b/new", "a/ a/new b/ b/old");
+    assert_eq!(left(&disk), [after, before].map(str::to_owned).into());
+    disk.sync_directory(FakeDisk::DIRECTORY.as_ref()).unwrap();
+    assert_eq!(left(&disk), [after.to_owned()].into());
+    let disk = disk.without_swaps();
+    let error = disk.rename(&a, &b, Existing::Swap).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+}
+
+/// A move to another directory is durable as a whole, with what it moves, once either of the two is synced.
+#[test]
+fn a_move_is_durable_with_what_was_moved() {
+    for synced in ["", "b"] {
+        let disk = FakeDisk::new(Image::default().with("b/", Vec::new()), Way::Buffered);
+        disk.create_directory(&FakeDisk::path("b/c")).unwrap();
+        disk.rename(&FakeDisk::path("b/c"), &FakeDisk::path("d"), Existing::Keep).unwrap();
+        disk.sync_directory(&FakeDisk::path(synced)).unwrap();
+        let journal = disk.journal();
+        let loss = PowerLoss::at(&journal, Cut::After(journal.calls.len()));
+        for survival in survivals(&loss, 0, 1) {
+            assert_eq!(loss.image(&loss.key(&survival)).names(), ["b/", "d/"], "{synced}");
+        }
+    }
+}
+
 #[test]
 fn each_call_fails_when_told_to() {
     let calls = journal(Steps::All).calls;

@@ -99,3 +99,17 @@ fn name_orders(loss: &PowerLoss, random: usize, numbers: &mut Random) -> Vec<Ord
     orders.extend((0..random).map(|_| Order::Any((0..steps).map(|_| numbers.coin()).collect())));
     orders
 }
+
+/// Returns what survives where each change of names does as a whole or not at all, in no order, and all changes of files
+/// do: all sets of them, where there aren't too many.
+pub(super) fn whole_changes(loss: &PowerLoss) -> Vec<Survival> {
+    let steps_of_each = loss.steps_of_each();
+    let sets = if steps_of_each.len() <= MOST_EXHAUSTIVE_STEPS { 1 << steps_of_each.len() } else { 0 };
+    let bits = |set: usize| {
+        let each = steps_of_each.iter().enumerate();
+        Order::Any(each.flat_map(|(change, steps)| vec![set >> change & 1 == 1; *steps]).collect())
+    };
+    (0..sets)
+        .map(|set| Survival { names: bits(set), data: vec![Fate::Kept; loss.unsynced().len()] })
+        .collect()
+}

@@ -81,6 +81,7 @@ class Writer(StorageWriter):
             "durable": durable,
             "done_marker": False,
             "overwrite": False,
+            "replace_link": False,
             "algorithm": algorithm,
             "position": position_text(position),
             "metadata": {},

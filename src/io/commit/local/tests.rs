@@ -115,10 +115,19 @@ fn opening_to_read_back_pushes_a_file_out_of_the_cache() {
         println!("skipped: files in {} can't be pushed out of the cache", directory.path().display());
         return;
     }
-    assert!(is_cached(&ours));
-    let _source = LocalDisk.open(&ours).unwrap();
-    assert!(!is_cached(&ours));
+    // The system is asked, and it may be at work on the page just then, or need it for something else before.
+    let is_pushed_out = || {
+        fs::read(&ours).unwrap();
+        let was_cached = is_cached(&ours);
+        let _source = LocalDisk.open(&ours).unwrap();
+        was_cached && !is_cached(&ours)
+    };
+    assert!((0..MOST_TRIES).any(|_| is_pushed_out()), "it stayed in the cache {MOST_TRIES} times");
 }
+
+/// How often the system is asked for what it does nearly always.
+#[cfg(target_os = "linux")]
+const MOST_TRIES: usize = 100;
 
 #[test]
 fn a_path_leads_where_its_directory_is() {
