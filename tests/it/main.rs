@@ -39,6 +39,8 @@ mod managed;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod merge;
+#[cfg(test)]
 mod pickled;
 #[cfg(test)]
 mod proven;

@@ -5,6 +5,7 @@ mod copy;
 mod diff;
 mod distributed;
 mod judged;
+mod merge;
 mod pages;
 mod runs;
 mod salvage;

@@ -15,7 +15,7 @@ mod managed;
 mod names;
 mod power;
 mod protocol;
-mod random;
+pub(crate) mod random;
 #[cfg(unix)]
 mod real;
 mod saving;
