@@ -15,8 +15,9 @@ fn record(bytes: &[u8], start: u64) -> Structure {
         places: vec![Place::At(range, record)],
         big_endian: false,
         proof: None,
-        format: crate::record::FormatKind::TorchZip,
-        metadata: std::collections::BTreeMap::new(),
+        format: FormatKind::TorchZip,
+        metadata: BTreeMap::new(),
+        records: None,
     }
 }
 
