@@ -9,10 +9,10 @@
 //! `migrate` at the state files of others.
 
 mod begin;
-mod canonical;
 mod checkpoints;
 mod cleanup;
 mod complete;
+mod config;
 mod front;
 mod lease;
 mod look;
@@ -27,8 +27,8 @@ mod run;
 mod stage;
 mod stale;
 
-pub use canonical::config_digest;
 pub use cleanup::CleanupPlan;
+pub use config::config_digest;
 pub use front::{Pipeline, Ran};
 pub use notice::{Notice, Why};
 pub use options::{OnStale, PipelineOptions};

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::canonical::config_digest;
+use super::config::config_digest;
 use crate::Error;
 use crate::record::Level;
 

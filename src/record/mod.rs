@@ -4,6 +4,7 @@
 //! it from other programs; a test holds that page against these types.
 
 mod aggregated;
+mod canonical;
 mod checkpoint_id;
 mod code;
 mod compared;
@@ -36,6 +37,7 @@ mod verdict;
 mod words;
 
 pub use aggregated::{AGGREGATE_SCHEMA, Aggregated, FEATURES_SCHEMA, SetAside};
+pub(crate) use canonical::{MAX_CONFIG_DEPTH, canonical_digest};
 pub use checkpoint_id::{CheckpointId, NoCheckpointId};
 pub use code::Code;
 pub use compared::{Compared, ComparedBy, DIFF_SCHEMA, Differing, DifferingElements, DifferingKind};

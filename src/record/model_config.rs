@@ -1,12 +1,7 @@
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::Algorithm;
-
-/// How deep a configuration may be nested: what is deeper can't be read back.
-const MAX_DEPTH: usize = 100;
+use super::canonical::{MAX_CONFIG_DEPTH, canonical_digest};
 
 /// How many differences are named.
 const NAMED: usize = 5;
@@ -45,7 +40,7 @@ pub enum ModelConfigError {
     #[error("the model's configuration can't be written as JSON: {0}")]
     NoJson(String),
     /// It is nested too deep.
-    #[error("the model's configuration is nested more than {MAX_DEPTH} deep")]
+    #[error("the model's configuration is nested more than {MAX_CONFIG_DEPTH} deep")]
     TooDeep,
 }
 
@@ -58,7 +53,7 @@ impl ModelConfig {
     pub fn of(config: &(impl Serialize + ?Sized)) -> Result<Self, ModelConfigError> {
         let config =
             serde_json::to_value(config).map_err(|error| ModelConfigError::NoJson(error.to_string()))?;
-        let hash = hash(&config).ok_or(ModelConfigError::TooDeep)?;
+        let hash = canonical_digest(&config).ok_or(ModelConfigError::TooDeep)?;
         Ok(Self { hash, config })
     }
 
@@ -73,46 +68,6 @@ impl ModelConfig {
         }
         found
     }
-}
-
-/// Returns the digest of a value's canonical JSON; nothing where it is nested too deep.
-fn hash(value: &Value) -> Option<String> {
-    let mut text = String::new();
-    canonical(value, 0, &mut text)?;
-    let algorithm = Algorithm::Blake3;
-    Some(format!("{algorithm}:{}", algorithm.digest(text.as_bytes())))
-}
-
-/// Appends the canonical JSON of a value.
-fn canonical(value: &Value, depth: usize, text: &mut String) -> Option<()> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
-    match value {
-        Value::Array(items) => {
-            text.push('[');
-            for (at, item) in items.iter().enumerate() {
-                text.push_str(if at == 0 { "" } else { "," });
-                canonical(item, depth + 1, text)?;
-            }
-            text.push(']');
-        }
-        Value::Object(map) => {
-            text.push('{');
-            // The map's own order depends on how it was built.
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            for (at, (key, value)) in entries.into_iter().enumerate() {
-                let comma = if at == 0 { "" } else { "," };
-                // A text that is written into a text can't fail.
-                write!(text, "{comma}{}:", Value::from(key.as_str())).ok()?;
-                canonical(value, depth + 1, text)?;
-            }
-            text.push('}');
-        }
-        plain => write!(text, "{plain}").ok()?,
-    }
-    Some(())
 }
 
 /// Finds where two values differ. Neither is nested deeper than the system's stack allows: they were hashed, or read.
@@ -162,13 +117,6 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_the_canonical_text() {
-        let config = of(json!({"b": [1, 2.5, null], "a": {"z": true, "y": "\u{e9}\n"}}));
-        let text = "{\"a\":{\"y\":\"\u{e9}\\n\",\"z\":true},\"b\":[1,2.5,null]}";
-        assert_eq!(config.hash, format!("blake3:{}", Algorithm::Blake3.digest(text.as_bytes())));
-    }
-
-    #[test]
     fn what_differs_is_named() {
         let one = of(json!({"dtype": "f16", "pack": {"max": 1, "on": true}, "only": 1}));
         let other = of(json!({"dtype": "f32", "pack": {"max": 2, "on": true}}));
@@ -191,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_nested_too_deep_is_refused() {
         let nested = |depth| (0..depth).fold(json!(0), |value, _| json!([value]));
-        assert!(ModelConfig::of(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(ModelConfig::of(&nested(MAX_DEPTH + 1)), Err(ModelConfigError::TooDeep));
+        assert!(ModelConfig::of(&nested(MAX_CONFIG_DEPTH)).is_ok());
+        assert_eq!(ModelConfig::of(&nested(MAX_CONFIG_DEPTH + 1)), Err(ModelConfigError::TooDeep));
     }
 }

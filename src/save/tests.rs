@@ -422,7 +422,7 @@ fn a_save_that_is_cancelled_leaves_the_old_file() {
             cancel.cancel();
             Ok(())
         };
-        let error = store::save_checked(&LocalDisk, &path, &large(), &options, &check).unwrap_err();
+        let error = save_checked(&LocalDisk, &path, &large(), &options, &check).unwrap_err();
         assert!(error.to_string().contains("cancelled"), "{error}");
         is_old();
     }

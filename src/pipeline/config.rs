@@ -1,19 +1,16 @@
 //! Configurations: equal ones have equal digests.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::Error;
-use crate::digest::Algorithm;
+use crate::record::{MAX_CONFIG_DEPTH, canonical_digest};
 
-/// Returns the digest of a configuration: the BLAKE3 of its canonical JSON, `blake3:` and the digits.
-///
-/// In canonical JSON the keys of every object are sorted by their bytes, there are no spaces, and numbers are as
-/// `serde_json` prints them: `1` and `1.0` are two.
+/// Returns the digest of a configuration: the BLAKE3 of its canonical JSON (keys in order, no spaces), `blake3:` and the
+/// digits.
 ///
 /// # Errors
 ///
-/// It can't be serialised as JSON: a key is no text, say.
+/// It can't be serialised as JSON (a key is no text, say), or is nested too deep.
 ///
 /// ```
 /// use ckpt::pipeline::config_digest;
@@ -26,27 +23,16 @@ use crate::digest::Algorithm;
 pub fn config_digest<T: Serialize + ?Sized>(config: &T) -> Result<String, Error> {
     let value = serde_json::to_value(config)
         .map_err(|error| Error::usage(format!("the configuration can't be written as JSON: {error}")))?;
-    let digest = Algorithm::Blake3.digest(canonical(value).to_string().as_bytes());
-    Ok(format!("{}:{digest}", digest.algorithm()))
-}
-
-/// Sorts the keys of all objects: whether a map does so by itself depends on how `serde_json` was built.
-fn canonical(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<(String, Value)> =
-                map.into_iter().map(|(key, value)| (key, canonical(value))).collect();
-            entries.sort_by(|one, other| one.0.cmp(&other.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(canonical).collect()),
-        other => other,
-    }
+    let too_deep = || Error::usage(format!("the configuration is nested more than {MAX_CONFIG_DEPTH} deep"));
+    canonical_digest(&value).ok_or_else(too_deep)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::digest::Algorithm;
 
     #[test]
     fn the_order_of_keys_does_not_count_and_all_else_does() {
