@@ -167,5 +167,6 @@ fn save_options(note: &Note, options: &MergeOptions) -> Result<SaveOptions, Erro
     save.marker = options.marker;
     save.validate = options.validate;
     save.progress.clone_from(&options.progress);
+    save.cancel = Some(options.cancel.clone());
     Ok(save)
 }
