@@ -1,4 +1,4 @@
-//! The Rust half of the comparison: `verify.py`, `save.py` and `async.py` start it once and ask it for one timing at a time.
+//! The Rust half of the comparison: `verify.py`, `save.py`, `async.py` and `merge.py` start it once and ask it for one timing at a time.
 //!
 //! A line of standard input is `{"task": "verify-load", "path": "model.pt", "threads": 2}`, and its
 //! answer is `{"seconds": 0.05, "bytes": 1073755583, "said": "valid"}`. One process, so that what is
@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 mod background;
 #[cfg(target_os = "linux")]
 mod limits;
+#[cfg(target_os = "linux")]
+mod merges;
 mod saves;
 mod states;
 #[cfg(target_os = "linux")]
@@ -88,6 +90,12 @@ enum Task {
     Submit,
     /// The limit of that call: the state is copied to memory that was touched before.
     CopyState,
+    /// `ckpt::features::merge` of all pairs in a folder.
+    Merge,
+    /// How much memory that takes at most.
+    MergePeak,
+    /// The limit: as many bytes are read and written.
+    MergeLimit,
     /// How long a step of a fixed loop takes while nothing is saved.
     StepAlone,
     /// The same, while the state is being saved.
@@ -175,6 +183,9 @@ fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
     let sums = sums.unwrap_or(Sums::Crc64);
     let wanted = bytes.unwrap_or(1 << 30);
     let (seconds, bytes) = match task {
+        Task::Merge => return merges::time_merge(request),
+        Task::MergePeak => return merges::peak(request),
+        Task::MergeLimit => return merges::time_limit(request),
         Task::ReadCached => limits::read_cached(path, *threads)?,
         Task::ReadDirect => limits::read_direct(path, *threads, limits::Turns::All)?,
         Task::ReadDirectInPlace => limits::read_direct(path, *threads, limits::Turns::Last)?,

@@ -47,11 +47,7 @@ pub(super) fn time_save(request: &Request) -> Result<Answer, Box<dyn Error>> {
 /// Saves once, and answers with the bytes by which the process grew meanwhile, at most.
 pub(super) fn peak(request: &Request) -> Result<Answer, Box<dyn Error>> {
     with_state(&request.state, |state| {
-        // Sets the highest mark back to what is there now.
-        fs::OpenOptions::new().write(true).open("/proc/self/clear_refs").and_then(|mut file| {
-            use std::io::Write as _;
-            file.write_all(b"5")
-        })?;
+        forget_peak()?;
         let before = memory("VmRSS:")?;
         let start = Instant::now();
         save(&request.path, state, &options(request))?;
@@ -60,8 +56,16 @@ pub(super) fn peak(request: &Request) -> Result<Answer, Box<dyn Error>> {
     })
 }
 
+/// Sets the highest mark of the process's memory back to what is there now.
+pub(super) fn forget_peak() -> std::io::Result<()> {
+    fs::OpenOptions::new().write(true).open("/proc/self/clear_refs").and_then(|mut file| {
+        use std::io::Write as _;
+        file.write_all(b"5")
+    })
+}
+
 /// Reads a field of the process's status, in bytes.
-fn memory(field: &str) -> Result<u64, Box<dyn Error>> {
+pub(super) fn memory(field: &str) -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)

@@ -144,6 +144,26 @@ pub(super) fn for_source(code: Code) -> &'static str {
     }
 }
 
+/// Returns what to do about a pair that wasn't merged.
+pub(super) fn for_merge(code: Code) -> &'static str {
+    match code {
+        Code::ChangedWhileRead => "nothing was written for this pair: run again when it is finished",
+        Code::KeyMissing | Code::ValueMismatch | Code::NotAMap => {
+            "`ckpt info` lists the tensors of a file; --ids-key, --data-key and --value-key name what is what"
+        }
+        Code::KeyUnexpected => "without --refuse-unmatched they are left out, and listed",
+        Code::ShapeMismatch => "the file's ids and rows don't belong together: extract its features again",
+        Code::DtypeMismatch => "extract both with one dtype, or convert one to that of the other",
+        Code::Missing | Code::IoError => {
+            "nothing was written for this pair: check the path, its permissions and the device's health (dmesg)"
+        }
+        _ => "nothing was written for this pair: restore the file from a copy, or extract its features again",
+    }
+}
+
+/// What to do where two directories have no pairs.
+pub(super) const PAIRS: &str = "names belong together up to their last number (output_1_A.pt, output_1_B.pt); --list takes any other pairs";
+
 /// What to do where tensors are missing.
 pub(super) const MISSING_TENSORS: &str =
     "take the missing tensors from a copy or from an earlier checkpoint, before anybody trains on";

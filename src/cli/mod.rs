@@ -17,6 +17,7 @@ mod latest;
 mod list;
 mod man;
 mod managed;
+mod merge;
 mod output;
 mod pin;
 mod progress;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Salvage(args) => salvage::run(args),
         Command::Seal(args) => seal::run(args),
         Command::Scrub(args) => scrub::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::List(args) => list::run(args),
         Command::Latest(args) => latest::run(args),
         Command::Prune(args) => prune::run(args),

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ckpt::record::{
     AGGREGATE_SCHEMA, CONVERT_SCHEMA, COPY_SCHEMA, CheckpointStanding, DIFF_SCHEMA, DifferingKind, Evidence,
-    FEATURES_SCHEMA, FormatKind, Goal, INFO_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA, PruneAction, REPORT_SCHEMA,
-    SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
+    FEATURES_SCHEMA, FormatKind, Goal, INFO_SCHEMA, LIST_SCHEMA, MERGE_SCHEMA, MergeOutcome, PRUNE_SCHEMA,
+    PruneAction, REPORT_SCHEMA, SALVAGE_SCHEMA, SCRUB_SCHEMA, SEAL_SCHEMA, ScrubEnd, SealOutcome,
 };
 use ckpt::{Code, Integrity, Level, Verdict};
 
@@ -45,6 +45,8 @@ fn the_page_names_every_word_of_the_schema() {
         .chain(Goal::ALL.map(Goal::as_str))
         .chain(PruneAction::ALL.map(PruneAction::as_str))
         .chain([AGGREGATE_SCHEMA, FEATURES_SCHEMA])
+        .chain(MergeOutcome::ALL.map(MergeOutcome::as_str))
+        .chain([MERGE_SCHEMA])
         .chain([CONVERT_SCHEMA, DIFF_SCHEMA, SALVAGE_SCHEMA, LIST_SCHEMA, PRUNE_SCHEMA])
         .chain([REPORT_SCHEMA, INFO_SCHEMA, COPY_SCHEMA, SEAL_SCHEMA, SCRUB_SCHEMA, "ckpt.verify/1"]);
     for word in words {

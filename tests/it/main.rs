@@ -41,6 +41,8 @@ mod managed;
 #[cfg(test)]
 mod manager;
 #[cfg(test)]
+mod merge;
+#[cfg(test)]
 mod pickled;
 #[cfg(test)]
 mod pipeline;

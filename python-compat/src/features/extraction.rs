@@ -6,6 +6,7 @@ use ckpt::Error;
 use ckpt::features::extraction::{
     self as core, AggregateOptions, Extraction as Core, ExtractionOptions, Todo, Worker, input_of_file,
 };
+use ckpt::io::Cancel;
 use ckpt::record::{ExtractionManifest, InputFingerprint, ModelConfig};
 use jiff::Timestamp;
 use pyo3::prelude::*;
@@ -155,9 +156,12 @@ pub(crate) fn aggregate(
     out: PathBuf,
     arguments: AggregateArguments,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let mut options = AggregateOptions::default().with_save(arguments.save.options()?);
+    let cancel = Cancel::default();
+    let save = arguments.save.options()?.with_cancel(cancel.clone());
+    let mut options = AggregateOptions::default().with_save(save);
     options.allow_missing = arguments.allow_missing;
-    let aggregated = interruptible(py, move || core::aggregate(&directory, ids.as_deref(), &out, &options))?;
+    let aggregated = interruptible(py, move || core::aggregate(&directory, ids.as_deref(), &out, &options));
+    let aggregated = aggregated.inspect_err(|_| cancel.cancel())?;
     records::dict(py, &aggregated.map_err(|error| errors::raise(py, &error))?)
 }
 

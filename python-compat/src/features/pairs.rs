@@ -63,9 +63,10 @@ pub(crate) fn merge(
     out: PathBuf,
     arguments: MergeArguments,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let options = arguments.options()?;
-    let merged = interruptible(py, move || core::merge(&a, &b, &out, &options))?;
-    described(py, merged)
+    let cancel = Cancel::default();
+    let options = arguments.options()?.with_cancel(cancel.clone());
+    let merged = interruptible(py, move || core::merge(&a, &b, &out, &options));
+    described(py, merged.inspect_err(|_| cancel.cancel())?)
 }
 
 /// Merges pairs of feature files, several at once. Returns of each, in order, what became of it: a dict, or the exception.

@@ -5,6 +5,6 @@ use clap::Args;
 #[command(after_long_help = "Example:\n  ckpt man verify | man -l -")]
 pub(in crate::cli) struct ManArgs {
     /// The page of one command instead of the main page
-    #[arg(value_name = "COMMAND", value_parser = ["verify", "info", "cp", "convert", "diff", "salvage", "seal", "scrub", "list", "latest", "prune", "pin", "unpin", "stage", "stage-run", "stage-status", "stage-approve", "stage-reset", "stage-cleanup", "features", "completions", "man"])]
+    #[arg(value_name = "COMMAND", value_parser = ["verify", "info", "cp", "convert", "diff", "salvage", "seal", "scrub", "merge", "list", "latest", "prune", "pin", "unpin", "stage", "stage-run", "stage-status", "stage-approve", "stage-reset", "stage-cleanup", "features", "completions", "man"])]
     pub(in crate::cli) command: Option<String>,
 }

@@ -11,6 +11,7 @@ mod info;
 mod latest;
 mod list;
 mod man;
+mod merge;
 mod pin;
 mod prune;
 mod salvage;
@@ -35,6 +36,7 @@ pub(super) use self::info::InfoArgs;
 pub(super) use self::latest::LatestArgs;
 pub(super) use self::list::ListArgs;
 pub(super) use self::man::ManArgs;
+pub(super) use self::merge::MergeArgs;
 pub(super) use self::pin::{PinArgs, UnpinArgs};
 pub(super) use self::prune::PruneArgs;
 pub(super) use self::salvage::SalvageArgs;
@@ -68,6 +70,7 @@ pub(super) enum Command {
     Salvage(SalvageArgs),
     Seal(SealArgs),
     Scrub(ScrubArgs),
+    Merge(MergeArgs),
     List(ListArgs),
     Latest(LatestArgs),
     Prune(PruneArgs),

@@ -15,7 +15,8 @@ use crate::record::Merged;
 /// Merges pairs, a few at a time, and returns what became of each, in their order.
 ///
 /// Each output is committed on its own: whoever is killed loses the pairs that were being merged, and no other. One bad pair
-/// doesn't stop the others; once [`MergeOptions::cancel`] says so, none is begun any more. `done` hears, from any thread, what became of a pair as soon as it is known, with its place.
+/// doesn't stop the others; once [`MergeOptions::cancel`] says so, none is begun any more. `done` hears, from any thread,
+/// what became of a pair as soon as it is known, with its place.
 ///
 /// Small inputs are merged at once as many as [`MergeOptions::threads`] says; of larger ones as many as have room in some 640
 /// MiB of memory.

@@ -68,8 +68,8 @@ mod tests {
         // Holes take no room on the disk.
         std::fs::File::create(&path).unwrap().set_len(BUDGET / TIMES / 4).unwrap();
         let pair = Pair::new(&path, &path, "out.pt");
-        let mut options = MergeOptions::default();
-        options.table = TableOptions::default().with_eager_bytes(u64::MAX);
+        let table = TableOptions::default().with_eager_bytes(u64::MAX);
+        let options = MergeOptions { table, ..MergeOptions::default() };
         let (gate, inside, most) = (Gate::default(), AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -86,7 +86,6 @@ mod tests {
         });
         assert!(most.into_inner() <= 2);
         // One that is too large for all of it gets in alone.
-        options.table.eager_bytes = u64::MAX;
         std::fs::File::create(&path).unwrap().set_len(2 * BUDGET).unwrap();
         drop(gate.enter(&pair, &options));
         assert_eq!(*gate.taken.lock().unwrap(), 0);

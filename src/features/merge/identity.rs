@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::digest::{Algorithm, Digest, Hasher};
+use crate::features::table::Table;
 use crate::format::zip::Archive;
 use crate::io::{FileSource, ReadAt as _, ScanOptions, ScanSource as _};
 use crate::record::{BLOCK_BYTES, block_ranges};
@@ -25,35 +26,31 @@ impl Identity {
     /// Identifies the file at a path; `None` where it can't be read.
     pub(super) fn read(path: &Path) -> Option<Self> {
         let source = FileSource::open(path).ok()?;
-        Self::of(path, &source).ok()
+        let proof = proof_of(&source).map(|proven| proven.proof.id());
+        let records = || Archive::open(&source).ok()?.digest();
+        let records = if proof.is_some() { None } else { records() };
+        Self::of(&source, proof, records).ok()
     }
 
-    /// Identifies an open file: by its proof, by the checksums of its records where it is an archive that has one for
-    /// each, and otherwise by all of its bytes.
-    pub(super) fn of(path: &Path, source: &FileSource) -> Result<Self, Error> {
-        let contents = if let Some(proven) = proof_of(source) {
-            format!("proof:{}", proven.proof.id())
-        } else if let Some(digest) = of_records(source) {
-            format!("records:{}:{digest}", digest.algorithm())
-        } else {
-            let digest = of_bytes(source).map_err(|error| Error::io(path, "read it", error))?;
-            format!("bytes:{}:{digest}", digest.algorithm())
+    /// Identifies a file that was read.
+    pub(super) fn of_table(table: &Table) -> Result<Self, Error> {
+        let identity = Self::of(table.source(), table.proof(), table.records());
+        identity.map_err(|error| Error::io(table.path(), "read it", error))
+    }
+
+    /// Identifies a file by its proof, by the checksums of its records where it is an archive that has one for each, and
+    /// otherwise by all of its bytes.
+    fn of(source: &FileSource, proof: Option<String>, records: Option<Digest>) -> io::Result<Self> {
+        let contents = match (proof, records) {
+            (Some(proof), _) => format!("proof:{proof}"),
+            (None, Some(digest)) => format!("records:{}:{digest}", digest.algorithm()),
+            (None, None) => {
+                let digest = of_bytes(source)?;
+                format!("bytes:{}:{digest}", digest.algorithm())
+            }
         };
         Ok(Self { bytes: source.len(), contents })
     }
-}
-
-/// Digests names, sizes and checksums of all records. `None` where it is no archive, or a record has no checksum.
-fn of_records(source: &FileSource) -> Option<Digest> {
-    let archive = Archive::open(source).ok()?;
-    let mut hasher = Hasher::new(Algorithm::Crc64Nvme);
-    for entry in &archive.entries {
-        hasher.update(&(entry.name.len() as u64).to_le_bytes());
-        hasher.update(entry.name.as_bytes());
-        hasher.update(&entry.size.to_le_bytes());
-        hasher.update(&entry.crc32?.to_le_bytes());
-    }
-    Some(hasher.finish())
 }
 
 /// Digests all bytes: the digest of the digests of blocks, so that several threads can read.
@@ -61,6 +58,8 @@ fn of_bytes(source: &FileSource) -> io::Result<Digest> {
     let blocks = block_ranges(&[0..source.len()], BLOCK_BYTES);
     let digests = source.digests(&blocks, Algorithm::Crc64Nvme, &ScanOptions::default())?;
     let mut hasher = Hasher::new(Algorithm::Crc64Nvme);
-    digests.iter().for_each(|digest| hasher.update(digest.as_bytes()));
+    for digest in &digests {
+        hasher.update(digest.as_bytes());
+    }
     Ok(hasher.finish())
 }

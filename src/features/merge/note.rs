@@ -11,7 +11,7 @@ use crate::Dtype;
 use crate::features::table::{Table, TableOptions};
 use crate::io::{FileSource, ReadAt as _};
 use crate::record::{Integrity, MergeOutcome, Merged};
-use crate::save::{Format, metadata_of};
+use crate::save::metadata_of;
 use crate::validate::{VerifyOptions, proof_of, verify};
 
 /// The key of the note in the output's metadata.
@@ -118,7 +118,6 @@ pub(super) fn finished(pair: &Pair, options: &MergeOptions) -> Option<Merged> {
     let note: Note = serde_json::from_str(metadata_of(&source).ok()?.get(KEY)?).ok()?;
     let is_as_asked = note.version == VERSION
         && note.keys == Keys::of(&options.table)
-        && has_format(&source, pair, options)
         && (options.unmatched == Unmatched::Report || is_matched(&note));
     let is_of = |path: &Path, input: &Input| Identity::read(path).as_ref() == Some(&input.identity);
     if !is_as_asked || !is_of(&pair.a, &note.a) || !is_of(&pair.b, &note.b) {
@@ -140,11 +139,4 @@ pub(super) fn finished(pair: &Pair, options: &MergeOptions) -> Option<Merged> {
 
 fn is_matched(note: &Note) -> bool {
     note.a.unmatched.is_empty() && note.b.unmatched.is_empty()
-}
-
-/// Returns whether a file has the format that would be written.
-fn has_format(source: &FileSource, pair: &Pair, options: &MergeOptions) -> bool {
-    let wanted = options.format.or_else(|| Format::of(&pair.out).ok());
-    let is_safetensors = crate::format::safetensors::read_header(source).is_ok();
-    wanted.is_some_and(|wanted| (wanted == Format::Safetensors) == is_safetensors)
 }

@@ -110,7 +110,7 @@ fn save_joined(pair: &Pair, a: &Table, b: &Table, options: &MergeOptions) -> Res
     if options.unmatched == Unmatched::Refuse {
         refuse_unmatched(pair, &join)?;
     }
-    let identities = (Identity::of(&pair.a, a.source())?, Identity::of(&pair.b, b.source())?);
+    let identities = (Identity::of_table(a)?, Identity::of_table(b)?);
     let note = Note::new((a, b), identities, &join, dtype, &options.table);
     let state = state(a, b, &join, dtype)?;
     let save = save_options(&note, options).map_err(|error| error.at(&pair.out))?;
@@ -132,18 +132,17 @@ fn common_dtype(a: &Table, b: &Table) -> Result<Dtype, Error> {
 
 /// Refuses a pair of which an id is in only one file.
 fn refuse_unmatched(pair: &Pair, join: &Join) -> Result<(), Error> {
-    let missing = |ids: &[String], from: &Path, of: &Path| {
+    let surplus = |ids: &[String], of: &Path, other: &Path| {
         let named: Vec<String> = ids.iter().take(NAMED_IDS).map(|id| quoted(id)).collect();
         let more = if ids.len() > NAMED_IDS { ", …" } else { "" };
-        let count = ids.len();
-        let message =
-            format!("{count} of the ids of {} aren't in it: {}{more}", of.display(), named.join(", "));
-        Error::found(from, Finding::incompatible(Code::KeyMissing, Level::Keys, message))
+        let (count, named) = (ids.len(), named.join(", "));
+        let message = format!("{count} of its ids aren't in {}: {named}{more}", other.display());
+        Error::found(of, Finding::incompatible(Code::KeyUnexpected, Level::Keys, message))
     };
     match (join.only_in_a.as_slice(), join.only_in_b.as_slice()) {
         ([], []) => Ok(()),
-        ([], only_in_b) => Err(missing(only_in_b, &pair.a, &pair.b)),
-        (only_in_a, _) => Err(missing(only_in_a, &pair.b, &pair.a)),
+        ([], only_in_b) => Err(surplus(only_in_b, &pair.b, &pair.a)),
+        (only_in_a, _) => Err(surplus(only_in_a, &pair.a, &pair.b)),
     }
 }
 
@@ -168,5 +167,6 @@ fn save_options(note: &Note, options: &MergeOptions) -> Result<SaveOptions, Erro
     save.marker = options.marker;
     save.validate = options.validate;
     save.progress.clone_from(&options.progress);
+    save.cancel = Some(options.cancel.clone());
     Ok(save)
 }

@@ -46,7 +46,7 @@ pub struct MergeOptions {
     pub redo: bool,
     /// Hears how many further bytes of outputs were written.
     pub progress: Option<Progress>,
-    /// Ends the work from another thread: the pairs that are under way are finished, and no other is begun.
+    /// Ends the work from another thread: the outputs that are being written are given up, and no other pair is begun.
     pub cancel: Cancel,
 }
 

@@ -89,7 +89,9 @@ fn by_name(directory: &Path, has_outputs: bool) -> Result<BTreeMap<String, Vec<P
         let name = common(stem).to_owned();
         found.entry(name).or_default().push(path);
     }
-    found.values_mut().for_each(|paths| paths.sort());
+    for paths in found.values_mut() {
+        paths.sort();
+    }
     Ok(found)
 }
 

@@ -13,9 +13,9 @@
 mod ids;
 mod keys;
 mod narrow;
+mod open;
 mod options;
 mod rows;
-mod table;
 
+pub use open::Table;
 pub use options::TableOptions;
-pub use table::Table;

@@ -15,8 +15,9 @@ use std::ops::Range;
 
 use super::directory::find_extra;
 use super::entry::Entry;
+use super::near::Near;
+use crate::format::Flaw;
 use crate::format::cursor::Cursor;
-use crate::format::{Flaw, read_vec};
 use crate::io::ReadAt;
 use crate::record::{Code, Finding, Level};
 
@@ -49,8 +50,9 @@ impl Header {
 pub(super) fn read_all(source: &dyn ReadAt, entries: &mut [Entry], limit: u64) -> Result<Vec<Header>, Flaw> {
     let starts = starts_of_the_next(entries, limit)?;
     let mut headers = Vec::with_capacity(entries.len());
+    let mut near = Near::new(source);
     for (entry, &next) in entries.iter_mut().zip(&starts) {
-        headers.push(read_one(source, entry, next)?);
+        headers.push(read_one(&mut near, entry, next)?);
     }
     Ok(headers)
 }
@@ -81,9 +83,9 @@ fn starts_of_the_next(entries: &[Entry], limit: u64) -> Result<Vec<u64>, Finding
 /// The directory's name and size are the truth. What the header says is held against them, and its own
 /// lengths only say where the data begins; data that would reach beyond `next` is an overlap, as with the
 /// "zip bomb" whose entries share their data.
-fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header, Flaw> {
+fn read_one(source: &mut Near<'_>, entry: &mut Entry, next: u64) -> Result<Header, Flaw> {
     let expected = FIXED_BYTES + entry.name_bytes().len() as u64;
-    let fixed = read_vec(source, entry.header..entry.header.saturating_add(expected).min(next))?;
+    let fixed = source.read(entry.header..entry.header.saturating_add(expected).min(next))?;
     let fields = parse(&fixed).ok_or_else(|| headerless(entry))?;
     let header_bytes = FIXED_BYTES + u64::from(fields.name_bytes) + u64::from(fields.extra_bytes);
     let data = entry.header + header_bytes;
@@ -98,9 +100,9 @@ fn read_one(source: &dyn ReadAt, entry: &mut Entry, next: u64) -> Result<Header,
         return Err(disagrees(entry, "the local header has another name").into());
     }
     let header = Header {
-        bytes: read_vec(source, entry.header..data)?,
+        bytes: source.read(entry.header..data)?,
         descriptor: end..next,
-        descriptor_bytes: read_vec(source, end..next.min(end + LONGEST_DESCRIPTOR))?,
+        descriptor_bytes: source.read(end..next.min(end + LONGEST_DESCRIPTOR))?,
         name_bytes: fields.name_bytes.into(),
     };
     compare(entry, &fields, header.extra()).map_err(|what| disagrees(entry, what))?;

@@ -20,12 +20,14 @@ mod entry;
 mod inflate;
 mod layout;
 mod local;
+mod near;
 mod stray;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod write;
 
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::format::Flaw;
 use crate::io::ReadAt;
 
@@ -71,6 +73,19 @@ impl Archive {
         directory::check_usable(&entries)?;
         directory::check_names(&entries)?;
         Ok(Self { entries, by_torch })
+    }
+
+    /// Digests names, sizes and checksums of all entries: archives of one digest hold the same. `None` where an entry has no
+    /// checksum.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        let mut hasher = Hasher::new(Algorithm::Crc64Nvme);
+        for entry in &self.entries {
+            hasher.update(&(entry.name.len() as u64).to_le_bytes());
+            hasher.update(entry.name.as_bytes());
+            hasher.update(&entry.size.to_le_bytes());
+            hasher.update(&entry.crc32?.to_le_bytes());
+        }
+        Some(hasher.finish())
     }
 
     /// Finds an entry by its full name.

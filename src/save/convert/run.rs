@@ -53,7 +53,7 @@ pub fn convert(source: &Path, destination: &Path, options: &ConvertOptions) -> R
     let load =
         LoadOptions { allowed_globals: options.verify.allowed_globals.clone(), ..LoadOptions::default() };
     // Opened before it is verified: a change is then seen, whenever it comes.
-    let Loaded { state, source: file, format: from, metadata, proof } = open_streamed(source, &load)?;
+    let Loaded { state, source: file, format: from, metadata, proof, .. } = open_streamed(source, &load)?;
     if let Some(finding) = verify(source, &options.verify).reason() {
         return Err(Error::found(source, finding.clone()));
     }

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
+use crate::digest::Digest;
 use crate::io::{FileSource, Mapping, ReadAt as _};
 use crate::record::{Code, Finding, FormatKind, Level, Proof};
 use crate::tensor::{Data, Node, NodeId, State, StorageId, Tree};
@@ -81,16 +82,18 @@ pub(crate) struct Loaded {
     pub(crate) metadata: BTreeMap<String, String>,
     /// The proof that the file carries; its head is as it was written.
     pub(crate) proof: Option<Proof>,
+    /// A digest of the checksums of an archive's records, where each has one.
+    pub(crate) records: Option<Digest>,
 }
 
 /// As [`load`], for who passes more on than the state, or wants to know whether the file changed since.
 pub(crate) fn load_whole(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
     let mut opened = Opened::open(path, options)?;
     let source = Arc::clone(&opened.source);
-    let format = opened.structure.format;
+    let (format, records) = (opened.structure.format, opened.structure.records);
     let metadata = std::mem::take(&mut opened.structure.metadata);
     let proof = opened.structure.proof.as_ref().map(|proven| proven.proof.clone());
-    Ok(Loaded { state: opened.state(path, options)?, source, format, metadata, proof })
+    Ok(Loaded { state: opened.state(path, options)?, source, format, metadata, proof, records })
 }
 
 /// Opens a checkpoint to be read piece by piece. Its head is held against its proof, its data isn't.

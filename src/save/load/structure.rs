@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::LoadOptions;
 use crate::Error;
+use crate::digest::Digest;
 use crate::format::safetensors;
 use crate::format::safetensors::structure::{self, Contents};
 use crate::format::torch::archive::TorchArchive;
@@ -29,6 +30,8 @@ pub(in crate::save) struct Structure {
     pub(in crate::save) format: FormatKind,
     /// The caller's own metadata, without what is the project's.
     pub(in crate::save) metadata: BTreeMap<String, String>,
+    /// A digest of the checksums of an archive's records, where each has one.
+    pub(in crate::save) records: Option<Digest>,
 }
 
 /// Where a storage's bytes are.
@@ -105,7 +108,7 @@ impl Structure {
             |range: Option<_>| range.map_or(Place::Nowhere, |range| Place::At(range, Record::default()));
         let places = ranges.into_iter().map(place).collect();
         let (format, metadata) = (FormatKind::Safetensors, own(header.metadata));
-        Ok(Self { tree, places, big_endian: false, proof, format, metadata })
+        Ok(Self { tree, places, big_endian: false, proof, format, metadata, records: None })
     }
 
     fn of_archive(source: &FileSource, options: &LoadOptions) -> Result<Self, Flaw> {
@@ -121,7 +124,8 @@ impl Structure {
         let entries = &archive.archive.entries;
         let records = entries.iter().map(|entry| (entry.data.start, entry)).collect();
         let structure = Self::of_checkpoint(checkpoint, archive.kind, &records)?;
-        Ok(Self { proof, metadata: torch_metadata(source, &archive)?, ..structure })
+        let (metadata, records) = (torch_metadata(source, &archive)?, archive.archive.digest());
+        Ok(Self { proof, metadata, records, ..structure })
     }
 
     /// Takes up a PyTorch checkpoint. `records` are the archive's, by where their data begins.
@@ -136,7 +140,7 @@ impl Structure {
         let places = checkpoint.data.iter().zip(checkpoint.tree.storages());
         let places = places.map(|(data, storage)| place(data, storage, &checkpoint.data, records)).collect();
         let (big_endian, metadata) = (checkpoint.big_endian, BTreeMap::new());
-        Ok(Self { tree: checkpoint.tree, places, big_endian, proof: None, format, metadata })
+        Ok(Self { tree: checkpoint.tree, places, big_endian, proof: None, format, metadata, records: None })
     }
 
     /// Returns where a storage lies.

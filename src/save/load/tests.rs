@@ -17,6 +17,7 @@ fn record(bytes: &[u8], start: u64) -> Structure {
         proof: None,
         format: FormatKind::TorchZip,
         metadata: BTreeMap::new(),
+        records: None,
     }
 }
 

@@ -94,6 +94,7 @@ fn of_safetensors(source: &FileSource) -> Result<Remains, Flaw> {
         proof: None,
         format: FormatKind::Safetensors,
         metadata: own(header.metadata),
+        records: None,
     };
     let evidence = match &proven {
         Some(_) if is_vouched => Evidence::Proof,

@@ -6,6 +6,7 @@ mod diff;
 mod distributed;
 mod features;
 mod judged;
+mod merge;
 mod pages;
 mod runs;
 mod salvage;

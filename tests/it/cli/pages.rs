@@ -25,6 +25,7 @@ fn every_command_has_a_manual_page() {
         "salvage",
         "seal",
         "scrub",
+        "merge",
         "list",
         "latest",
         "prune",
@@ -62,7 +63,7 @@ fn version_and_help_are_data() {
 #[test]
 fn every_command_that_keeps_says_how_it_ends() {
     let place = Place::with(&[]);
-    for command in ["cp", "convert", "diff", "salvage", "seal", "scrub"] {
+    for command in ["cp", "convert", "diff", "salvage", "seal", "scrub", "merge"] {
         let run = place.run(&[command, "--help"]);
         assert_eq!(run.code, Some(0), "{command}");
         for word in ["Exit codes:", "Examples:", "--json", "--quiet", "--no-progress"] {

@@ -17,7 +17,7 @@ mod names;
 mod pipeline;
 mod power;
 mod protocol;
-mod random;
+pub(crate) mod random;
 #[cfg(unix)]
 mod real;
 mod replaced;

@@ -327,6 +327,7 @@ def _saving(
         "durable": durable,
         "done_marker": done_marker,
         "overwrite": True,
+        "replace_link": False,
         "algorithm": algorithm,
         "position": None,
         "metadata": {},

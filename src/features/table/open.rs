@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use super::TableOptions;
 use super::ids::Ids;
 use super::keys::{self, Found};
 use super::rows::Rows;
+use crate::digest::Digest;
 use crate::io::{FileSource, ReadAt as _};
 use crate::record::{Code, Finding, Level, Proof};
 use crate::save::{Access, LoadOptions, Loaded, load_whole};
@@ -54,6 +55,7 @@ pub struct Table {
     rows: Rows,
     source: Arc<FileSource>,
     proof: Option<Proof>,
+    records: Option<Digest>,
 }
 
 impl Table {
@@ -84,7 +86,7 @@ impl Table {
     }
 
     fn of(path: &Path, loaded: Loaded, options: &TableOptions) -> Result<Self, Error> {
-        let Loaded { state, source, metadata, proof, .. } = loaded;
+        let Loaded { state, source, metadata, proof, records, .. } = loaded;
         let tree = state.tree();
         if !tree.is_map() {
             let message = "the top level is no map, so that it has neither ids nor rows";
@@ -100,7 +102,7 @@ impl Table {
             let message = format!("there are {} ids, and {} rows", ids.len(), rows.len());
             return Err(Error::found(path, Finding::incompatible(Code::ShapeMismatch, Level::Keys, message)));
         }
-        Ok(Self { path: path.to_owned(), ids, rows, source, proof, state })
+        Ok(Self { path: path.to_owned(), ids, rows, source, proof, records, state })
     }
 
     /// Returns where the file is.
@@ -147,10 +149,10 @@ impl Table {
     /// more than once, in the order of their first repetition.
     pub fn last_places(&self) -> (HashMap<&str, usize>, Vec<&str>) {
         let mut places = HashMap::with_capacity(self.len());
-        let mut repeated: HashMap<&str, ()> = HashMap::new();
+        let mut repeated = HashSet::new();
         let mut duplicates = Vec::new();
         for (place, id) in self.ids().enumerate() {
-            if places.insert(id, place).is_some() && repeated.insert(id, ()).is_none() {
+            if places.insert(id, place).is_some() && repeated.insert(id) {
                 duplicates.push(id);
             }
         }
@@ -186,6 +188,11 @@ impl Table {
     /// Returns the id of the proof that the file carries, where it carries one.
     pub fn proof(&self) -> Option<String> {
         self.proof.as_ref().map(Proof::id)
+    }
+
+    /// Returns a digest of the checksums of the archive's records, where the file is an archive and each has one.
+    pub(in crate::features) fn records(&self) -> Option<Digest> {
+        self.records
     }
 
     /// Returns the size of the file in bytes.
