@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::look::{self, Fault};
 use super::{Pipeline, place::Place};
@@ -13,7 +13,7 @@ use crate::io::commit::{remove_directory, remove_durably};
 use crate::record::{CleanupEntry, CleanupReason, FileRecord, Level, Lifetime, PipelineStatus, StageRecord};
 
 /// What becomes of the outputs of a pipeline's stages. Nothing is touched by making it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CleanupPlan {
     /// The outputs that are there, in the order of the stages.
