@@ -233,6 +233,44 @@ fn a_signal_goes_to_the_command_and_the_stage_has_failed() {
     }
 }
 
+/// Starts a stage of a shell's words, behind others, which say `waits` when they wait for a line.
+#[cfg(unix)]
+fn start(place: &Place, before: &str, words: &str) -> Child {
+    let mut shell = Command::new("sh");
+    shell.env_clear().current_dir(&place.directory).env("PATH", std::env::var_os("PATH").unwrap());
+    let ckpt = env!("CARGO_BIN_EXE_ckpt");
+    let script =
+        format!("{before} exec {ckpt} stage run extract --pipeline work/pipeline.json -- sh -c '{words}'");
+    let mut child = shell.args(["-c", &script]);
+    child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = child.spawn().unwrap();
+    wait_for(&mut child, "waits");
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_that_ends_well_because_it_was_asked_to_is_not_done() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = place();
+    let mut child = start(&place, "", r#"trap "exit 0" TERM; echo waits; while :; do sleep 0.02; done"#);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let status = with_file(&place, &["status"]).stdout;
+    assert!(status.contains("error: the command ended because signal 15 asked it to"), "{status}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = place();
+    let mut child = start(&place, r#"trap "" HUP;"#, "echo waits; read -r line; kill -HUP $$");
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_command_that_fails_passes_its_code_on() {
     let place = place();
