@@ -239,6 +239,29 @@ fn a_stage_that_was_dropped_is_done_anew_and_an_old_attempt_is_refused() {
 }
 
 #[test]
+fn a_stage_that_was_committed_and_not_written_down_is_taken_over() {
+    let place = Place::new();
+    let mut pipeline = place.open();
+    let mut run = pipeline.begin("extract").unwrap().unwrap();
+    place.work(&mut run).unwrap();
+    let at_work = fs::read(place.state()).unwrap();
+    pipeline.complete(run).unwrap();
+    drop(pipeline);
+    // As if the process had ended between the checkpoint and the state.
+    fs::write(place.state(), at_work).unwrap();
+    let mut pipeline = place.open();
+    let checkpoint = "step-0000000001".parse().unwrap();
+    assert_eq!(pipeline.notices(), [Notice::Adopted { stage: "extract".to_owned(), checkpoint }]);
+    assert_eq!((pipeline.next(), pipeline.state().stages[0].outputs.len()), (Some("merge"), 1));
+    // The checkpoint of another attempt says nothing of the one that came to no end.
+    pipeline.reset("extract").unwrap();
+    drop(pipeline.begin("extract").unwrap());
+    drop(pipeline);
+    let pipeline = place.open();
+    assert_eq!((pipeline.next(), pipeline.notices()), (Some("extract"), &[][..]));
+}
+
+#[test]
 fn marking_is_harmless_however_often() {
     let place = Place::new();
     let mut pipeline = place.open();
