@@ -42,6 +42,8 @@ assert verdicts == {name: name for name in ("valid", "corrupted", "incompatible"
 assert len(ckpt.info(samples / "valid.pt").tensors) == 27
 ckpt.save({"step": 3}, "plain.safetensors")
 assert ckpt.load("plain.safetensors") == {"step": 3}
+with ckpt.pipeline.Pipeline("pipeline.json", ["count"]) as pipeline:
+    assert pipeline.run("count", lambda stage: stage.value("lines", 3)) == "done"
 
 about = importlib.metadata.metadata("ckpt")
 assert about["Version"] == ckpt.__version__, about["Version"]

@@ -33,8 +33,9 @@ def merge(
     """Joins two feature files by id: each row of `a`, and behind it the row of `b` that has the same id.
 
     The output is ``{"ids": [...], "data": tensor}`` with a tensor of ``[rows, width of a + width of b]``, in the order
-    of `a`; `torch.load` reads it as any other. It is committed as `ckpt.save` does: atomically, durably, verified. Rows
-    are never all in memory.
+    of `a`; `torch.load` reads it as any other. It is committed as `ckpt.save` does: atomically, durably, verified. Its
+    rows are put together while they are written. Inputs of up to 128 MiB are read into memory; of larger ones the rows
+    stay in the file, but for lists of floats, which a pickle has only as a whole.
 
     An input is a dict of ids (a list of texts) and rows: a tensor of ``[rows, width]``, a list of tensors, or a list of
     dicts with the elements under a key as ``mean_representation``; a shard of an extraction; or a safetensors file with
