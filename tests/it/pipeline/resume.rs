@@ -84,9 +84,12 @@ fn a_file_is_read_where_its_time_is_another_or_the_level_says_so() {
         let later = SystemTime::now() + Duration::from_mins(1);
         fs::File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
     };
-    // The same bytes at another time.
+    // The same bytes at another time, which is known from then on.
     touch();
+    let known = || Pipeline::read(place.state()).unwrap().unwrap().stages[0].outputs[0].modified;
+    let before = known();
     assert!(place.go().is_empty());
+    assert!(known() > before && place.go().is_empty());
     let at = |level| place.open_with(PipelineOptions::default().with_level(level)).unwrap();
     // Other bytes of the same number, at the same time.
     place.open().reset("extract").unwrap();
