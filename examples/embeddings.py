@@ -2,8 +2,10 @@
 
     python examples/embeddings.py WORK [--review]
 
-Kill it at any moment, with whatever signal, and run it again: it goes on with the first stage that isn't done, and in
-an extraction with the first sequence that isn't in a shard that verifies. In the end, the files are the same to the byte.
+Kill it at any moment, with whatever signal, and run it again: it goes on with the first stage that isn't done, and
+in an extraction with the first sequence that is in no shard that verifies. The files are the same in the end, to
+the byte.
+
 With ``--review`` it stops behind the merge, with exit code 4, until that is approved:
 
     ckpt stage approve merge --pipeline WORK/pipeline.json

@@ -221,7 +221,7 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_ends_a_long_sealing(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "long.bin"
+    path = tmp_path / "long.txt"
     path.write_bytes(b"of no format")
     # Nothing but holes, which take no room; to read them all takes minutes.
     os.truncate(path, 1 << 40)
@@ -233,7 +233,7 @@ def test_ctrl_c_ends_a_long_sealing(tmp_path: pathlib.Path) -> None:
     assert child.stdout.read() == "interrupted\n"
     # Not before the thread that reads has ended, too: the process would wait for it otherwise.
     assert child.wait() == 0
-    assert os.listdir(tmp_path) == ["long.bin"]
+    assert os.listdir(tmp_path) == ["long.txt"]
 
 
 def test_who_is_told_of_bytes_and_fails_stops_nothing(

@@ -1,5 +1,7 @@
 //! Whether a stage is to be done, and its beginning.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use super::look::{self, Fault};
@@ -21,6 +23,10 @@ impl Pipeline {
         if !is_held_up {
             self.check_earlier(number)?;
             if self.why_at(number).is_none() {
+                // Files that were read, because their times were others, aren't read again by the next process.
+                if self.is_touched && !self.is_migrated {
+                    self.write()?;
+                }
                 return Ok(None);
             }
         }
@@ -97,21 +103,24 @@ impl Pipeline {
         if let Some(looked) = self.looked.get(&record.name) {
             return looked.clone();
         }
-        let why = self.found(number, record);
-        self.looked.insert(record.name.clone(), why.clone());
+        let name = record.name.clone();
+        let why = match self.described_otherwise(number) {
+            Some(why) => Some(why),
+            None => self.output_fault(number),
+        };
+        self.looked.insert(name, why.clone());
         why
     }
 
-    /// Looks whether a finished stage is to be done anew.
-    fn found(&self, number: usize, record: &StageRecord) -> Option<Why> {
-        let stage = self.stages.get(number)?;
+    /// Looks whether a finished stage was done as it is described now: by its command, and with its inputs and outputs.
+    fn described_otherwise(&self, number: usize) -> Option<Why> {
+        let (stage, record) = (self.stages.get(number)?, self.state.stages.get(number)?);
         if stage.command.is_some() && record.command.is_some() && stage.command != record.command {
             return Some(Why::CommandChanged);
         }
-        let named = |path: &std::path::PathBuf| self.place.named(path).unwrap_or_default();
-        let new =
-            stage.outputs.iter().map(named).find(|path| !record.outputs.iter().any(|old| old.path == *path));
-        if let Some(path) = new {
+        let named = |path: &PathBuf| self.place.named(path).unwrap_or_default();
+        let is_new = |path: &String| !record.outputs.iter().any(|old| old.path == *path);
+        if let Some(path) = stage.outputs.iter().map(named).find(is_new) {
             return Some(Why::OutputNew { path });
         }
         for path in stage.inputs.iter().map(named) {
@@ -119,22 +128,30 @@ impl Pipeline {
                 return Some(Why::InputNew { path });
             };
             // One that is gone can't be read anew either.
-            if let Some(Fault::Changed(_)) = look::fault(&self.place, input, self.level) {
+            if let Err(Fault::Changed(_)) = look::check(&self.place, input, self.level) {
                 return Some(Why::InputChanged { path });
             }
         }
-        let there = record.outputs.iter().filter(|output| output.removed.is_none());
-        there.into_iter().find_map(|output| self.output_fault(output))
+        None
     }
 
-    /// Looks whether an output is what its stage left.
-    fn output_fault(&self, output: &FileRecord) -> Option<Why> {
-        let path = output.path.clone();
-        Some(match look::fault(&self.place, output, self.level)? {
-            Fault::Gone => Why::OutputGone { path },
-            Fault::Changed(how) => Why::OutputChanged { path, how },
-            Fault::Unreadable(error) => Why::OutputUnreadable { path, error },
-        })
+    /// Looks whether the outputs of a finished stage are what it left. What is, and was modified at another time, is known
+    /// by that time from now on, so that it isn't read again.
+    fn output_fault(&mut self, number: usize) -> Option<Why> {
+        let record = self.state.stages.get_mut(number)?;
+        for output in record.outputs.iter_mut().filter(|output| output.removed.is_none()) {
+            let path = output.path.clone();
+            match look::check(&self.place, output, self.level) {
+                Ok(modified) => {
+                    self.is_touched |= modified != output.modified;
+                    output.modified = modified;
+                }
+                Err(Fault::Gone) => return Some(Why::OutputGone { path }),
+                Err(Fault::Changed(how)) => return Some(Why::OutputChanged { path, how }),
+                Err(Fault::Unreadable(error)) => return Some(Why::OutputUnreadable { path, error }),
+            }
+        }
+        None
     }
 
     /// Takes note that a stage is begun, and that all behind it are to be done anew.

@@ -78,9 +78,9 @@ impl Pipeline {
 
     /// Returns what becomes of an output; `None` where it is gone.
     fn entry(&self, stage: &StageRecord, output: &FileRecord) -> Option<CleanupEntry> {
-        let reason = match look::fault(&self.place, output, Level::Size) {
-            Some(Fault::Gone) => return None,
-            Some(Fault::Changed(how) | Fault::Unreadable(how)) if output.lifetime != Lifetime::Keep => {
+        let reason = match look::check(&self.place, output, Level::Size) {
+            Err(Fault::Gone) => return None,
+            Err(Fault::Changed(how) | Fault::Unreadable(how)) if output.lifetime != Lifetime::Keep => {
                 CleanupReason::Changed { how }
             }
             _ => self.reason(stage, output),

@@ -60,6 +60,8 @@ pub struct Pipeline {
     pub(super) looked: HashMap<String, Option<Why>>,
     /// Whether the state file is an older one, which stays as it is until the next stage has ended.
     pub(super) is_migrated: bool,
+    /// Whether the state knows newer times of modification than the state file.
+    pub(super) is_touched: bool,
     pub(super) lease: Lease,
 }
 
@@ -263,7 +265,7 @@ impl Pipeline {
             return Err(Error::usage(message).at(self.place.state()));
         }
         write_small(self.place.disk(), self.place.state(), text.as_bytes(), Durability::Full)?;
-        self.is_migrated = false;
+        (self.is_migrated, self.is_touched) = (false, false);
         Ok(())
     }
 }

@@ -119,42 +119,44 @@ pub(super) fn recorded(
     }
 }
 
-/// Holds what is there against a record, as deep as the level says; `None` where it is what was recorded.
-pub(super) fn fault(place: &Place, record: &FileRecord, level: Level) -> Option<Fault> {
+/// Holds what is there against a record, as deep as the level says. Returns when it was last modified: where that differs
+/// from the record, the bytes were read, and are those that were recorded.
+///
+/// # Errors
+///
+/// It isn't what was recorded.
+pub(super) fn check(place: &Place, record: &FileRecord, level: Level) -> Result<Timestamp, Fault> {
     let path = place.file(&record.path);
-    match glance(&path) {
-        Ok(None) => Some(Fault::Gone),
-        Ok(Some(glance)) => changed(place, &path, record, glance, level),
-        Err(error) => Some(Fault::Unreadable(error.to_string())),
+    let glance = glance(&path).map_err(|error| Fault::Unreadable(error.to_string()))?;
+    let glance = glance.ok_or(Fault::Gone)?;
+    if let Some(how) = differs(record, glance) {
+        return Err(Fault::Changed(how));
+    }
+    let is_read = level >= Level::Load || !glance.fits(record);
+    if !is_read && (level < Level::Container || looks_sound(&path, record)) {
+        return Ok(record.modified);
+    }
+    match self::record(place, &record.path) {
+        Ok(Some(now)) if (&now.digest, now.proven) == (&record.digest, record.proven) => Ok(now.modified),
+        Ok(Some(now)) => {
+            Err(Fault::Changed(format!("its digest is {}, and was {}", now.digest, record.digest)))
+        }
+        Ok(None) => Err(Fault::Gone),
+        Err(error) if error.finding().is_some() => Err(Fault::Changed(error.to_string())),
+        Err(error) => Err(Fault::Unreadable(error.to_string())),
     }
 }
 
-/// As [`fault`], of something that is there.
-fn changed(place: &Place, path: &Path, record: &FileRecord, glance: Glance, level: Level) -> Option<Fault> {
-    let (now, then) = (glance.files, record.files);
-    match (now, then) {
-        (None, Some(_)) => return Some(Fault::Changed("it is a file, and was a directory".to_owned())),
-        (Some(_), None) => return Some(Fault::Changed("it is a directory, and was a file".to_owned())),
-        (Some(now), Some(then)) if now != then => {
-            return Some(Fault::Changed(format!("it holds {now} files, and held {then}")));
-        }
+/// Says how what is there differs from a record at the first look.
+fn differs(record: &FileRecord, glance: Glance) -> Option<String> {
+    match (glance.files, record.files) {
+        (None, Some(_)) => Some("it is a file, and was a directory".to_owned()),
+        (Some(_), None) => Some("it is a directory, and was a file".to_owned()),
+        (Some(now), Some(then)) if now != then => Some(format!("it holds {now} files, and held {then}")),
         _ if glance.bytes != record.bytes => {
-            return Some(Fault::Changed(format!("it has {} bytes, and had {}", glance.bytes, record.bytes)));
+            Some(format!("it has {} bytes, and had {}", glance.bytes, record.bytes))
         }
-        _ => {}
-    }
-    let is_read = level >= Level::Load || !glance.fits(record);
-    if !is_read && (level < Level::Container || looks_sound(path, record)) {
-        return None;
-    }
-    match self::record(place, &record.path) {
-        Ok(Some(now)) if (&now.digest, now.proven) == (&record.digest, record.proven) => None,
-        Ok(Some(now)) => {
-            Some(Fault::Changed(format!("its digest is {}, and was {}", now.digest, record.digest)))
-        }
-        Ok(None) => Some(Fault::Gone),
-        Err(error) if error.finding().is_some() => Some(Fault::Changed(error.to_string())),
-        Err(error) => Some(Fault::Unreadable(error.to_string())),
+        _ => None,
     }
 }
 

@@ -48,8 +48,19 @@ impl Pipeline {
         state.metadata.extend(options.metadata);
         let checkpoints = Checkpoints::new(&place);
         let (level, looked) = (options.level, HashMap::new());
-        let mut pipeline =
-            Self { place, stages, state, notices, checkpoints, level, looked, is_migrated, lease };
+        let is_touched = false;
+        let mut pipeline = Self {
+            place,
+            stages,
+            state,
+            notices,
+            checkpoints,
+            level,
+            looked,
+            is_migrated,
+            is_touched,
+            lease,
+        };
         pipeline.adopt()?;
         Ok(pipeline)
     }

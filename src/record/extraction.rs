@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::marker::parse_map;
+use super::self_proving::{self, BLANK, is_whole};
 use super::{ModelConfig, is_plain};
 use crate::digest::{Algorithm, Hasher};
 
@@ -19,9 +20,6 @@ pub const EXTRACTION_SCHEMA: &str = "ckpt.extraction/1";
 
 /// The name and version of the record that each rank keeps.
 pub const EXTRACTION_RANK_SCHEMA: &str = "ckpt.extraction-rank/1";
-
-/// What the digits of a record's own digest are replaced by where it is taken.
-const BLANK: &str = "0000000000000000";
 
 /// What an input is told by: the ids that features are to be made of, or the file that they come from.
 ///
@@ -326,10 +324,7 @@ impl RankRecord {
 fn encode<T: Proving>(record: &T) -> String {
     let mut blank = record.clone();
     BLANK.clone_into(blank.digest());
-    // Texts, numbers and lists of them always become JSON.
-    let text = serde_json::to_string_pretty(&blank).unwrap_or_default() + "\n";
-    let digest = Algorithm::Crc64Nvme.digest(text.as_bytes()).to_string();
-    text.replacen(&quoted(BLANK), &quoted(&digest), 1)
+    self_proving::encode(&blank)
 }
 
 fn parse<T: Proving>(text: &[u8]) -> Result<T, ExtractionRecordError> {
@@ -351,16 +346,10 @@ fn parse<T: Proving>(text: &[u8]) -> Result<T, ExtractionRecordError> {
         });
     }
     let mut record: T = parse_map(text).ok_or(damaged("a field is missing, or of another type"))?;
-    let text = std::str::from_utf8(text).map_err(|_| damaged("it is no UTF-8"))?;
-    let blank = text.replacen(&quoted(record.digest()), &quoted(BLANK), 1);
-    if Algorithm::Crc64Nvme.digest(blank.as_bytes()).to_string() != *record.digest() {
+    if !is_whole(text, record.digest()) {
         return Err(damaged("its text isn't what its digest was taken of"));
     }
     record.fault().map_or(Ok(record), |fault| Err(damaged(fault)))
-}
-
-fn quoted(digits: &str) -> String {
-    format!("\"{digits}\"")
 }
 
 /// What an extraction has, over all its ranks: their records put together, with what lies in their directories.

@@ -6,11 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::marker::parse_map;
+use super::self_proving::{BLANK, encode, is_whole};
 use super::{CheckpointId, Level, Position};
-use crate::digest::Algorithm;
-
-/// What the digits of the manifest's own digest are replaced by where it is taken.
-const BLANK: &str = "0000000000000000";
 
 /// The longest name of a file that all common file systems have, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -151,10 +148,7 @@ impl Manifest {
     /// Returns the text: JSON that ends in a newline.
     pub fn encode(&self) -> String {
         let blank = Self { digest: BLANK.to_owned(), ..self.clone() };
-        // Texts, finite numbers and lists of them always become JSON; a number that isn't becomes null.
-        let text = serde_json::to_string_pretty(&blank).unwrap_or_default() + "\n";
-        let digest = Algorithm::Crc64Nvme.digest(text.as_bytes()).to_string();
-        text.replacen(&quoted(BLANK), &quoted(&digest), 1)
+        encode(&blank)
     }
 
     /// Reads a text.
@@ -169,9 +163,7 @@ impl Manifest {
             return Err(ManifestError::Newer(version.layout));
         }
         let manifest: Self = parse_map(text).ok_or(damaged("a field is missing, or of another type"))?;
-        let text = std::str::from_utf8(text).map_err(|_| damaged("it is no UTF-8"))?;
-        let blank = text.replacen(&quoted(&manifest.digest), &quoted(BLANK), 1);
-        if Algorithm::Crc64Nvme.digest(blank.as_bytes()).to_string() != manifest.digest {
+        if !is_whole(text, &manifest.digest) {
             return Err(damaged("its text isn't what its digest was taken of"));
         }
         Ok(manifest)
@@ -182,10 +174,6 @@ impl Manifest {
 pub(crate) fn is_plain(name: &str) -> bool {
     let is_odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
     !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains(is_odd)
-}
-
-fn quoted(digits: &str) -> String {
-    format!("\"{digits}\"")
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod salvaged;
 mod scrub;
 mod seal;
 mod sealed;
+mod self_proving;
 mod skipped;
 mod surveyed;
 mod tensor_info;

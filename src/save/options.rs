@@ -65,6 +65,7 @@ pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 /// How [`save`](super::save()) goes about it.
 #[derive(Clone)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct SaveOptions {
     /// The format. Default: as the extension says.
     pub format: Option<Format>,

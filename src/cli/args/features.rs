@@ -59,8 +59,9 @@ pub(in crate::cli) struct FeaturesStatusArgs {
 }
 
 const TODO_HELP: &str = "\
-Every shard is read through, and counts if it verifies. The ids that are in none are printed, one a line, in the order
-of the input. Damaged shards are named on stderr and stay where they are: a worker that goes on sets them aside.
+Every shard is read through, and counts if it verifies. The ids that are in none are printed, one a
+line, in the order of the input. Damaged shards are named on stderr and stay where they are: a worker
+that goes on sets them aside.
 
 Exit codes:
   0    done: where nothing was printed, nothing is left to do
@@ -94,11 +95,12 @@ pub(in crate::cli) struct FeaturesTodoArgs {
 }
 
 const AGGREGATE_HELP: &str = "\
-Every shard is verified before anything of it is used. The file has `ids`, a list of texts, and `data`, a tensor with a
-row to each, in the order of --ids; without it, in that of the shards. It takes its name only when it was read back and
-verified. The rows are never all in memory.
+Every shard is verified before anything of it is used. The file has `ids`, a list of texts, and `data`,
+a tensor with a row to each, in the order of --ids; without it, in that of the shards. It takes its
+name only when it was read back and verified. The rows are never all in memory.
 
-An id that has several rows gets the first one, by rank and number of the shard; those that differ are named.
+An id that has several rows gets the first one, by rank and number of the shard; those that differ are
+named.
 
 Exit codes:
   0    done

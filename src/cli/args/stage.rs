@@ -24,7 +24,8 @@ const RUN_HELP: &str = "\
 The command is run when the stage isn't complete, when an output is gone or isn't what the stage left,
 when an input has changed since, or when the command itself is another one. Otherwise it is skipped.
 When it ends well, its outputs are made durable, their digests are taken, and the stage is complete;
-an output that isn't there is an error. SIGINT, SIGTERM and SIGHUP are handed on to it.
+an output that isn't there is an error. SIGINT, SIGTERM and SIGHUP are handed on to it; where it ends
+well after one, nobody knows whether it was done, and the stage has failed.
 
 Paths are those of the caller. In the state file, those below its directory are relative to it.
 

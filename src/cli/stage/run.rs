@@ -143,11 +143,18 @@ fn prepare(args: &StageRunArgs, run: &mut StageRun) -> Result<(), Stop> {
 /// Says that the pipeline is paused, and what is to be done.
 fn paused(args: &StageRunArgs, waiting: &str) -> Outcome {
     talk("paused", &format!("{waiting} waits for its review"));
-    let file = text::visible_path(&args.pipeline);
-    talk("hint", &format!("{}`ckpt stage approve {waiting} --pipeline {file}`", hints::REVIEW));
+    let (stage, file) = (shell_word(waiting), shell_word(&text::visible_path(&args.pipeline)));
+    talk("hint", &format!("{}`ckpt stage approve {stage} --pipeline {file}`", hints::REVIEW));
     Outcome::Paused
 }
 
+/// Returns a text as a shell takes it for one word.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:@%+,".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Returns why the command stopped.
 fn stop_text(stop: &Stop) -> String {
     match stop {
         Stop::Failed(message) => message.clone(),

@@ -3,7 +3,7 @@
 //! A worker (a **rank**) makes rows of numbers for ids, batch by batch, and pushes them into its [`ShardWriter`]. When
 //! there are enough of them, or the oldest has waited long enough, they become a **shard**: a file of its own that
 //! proves itself, saved in the background. A job that was killed goes on with the ids that aren't in any shard that
-//! verifies, with as many workers as there are then. In the end [`aggregate`] makes one file of all shards.
+//! verifies, with as many workers as there are then. In the end [`aggregate()`] makes one file of all shards.
 //!
 //! `docs/features.md` has the directory, file by file, and the order in which things are committed.
 //!

@@ -6,6 +6,7 @@
 //! | `data` | a tensor; its first dimension counts the rows, one to each id |
 //! | `extraction` | a map: `id`, the extraction's name; `model`, the hash of the model's configuration; `rank`; `batch` |
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fill::{Filled, Form};
@@ -22,6 +23,10 @@ use crate::validate::{VerifyOptions, proof_of, verify};
 pub(super) const IDS: &str = "ids";
 pub(super) const DATA: &str = "data";
 const EXTRACTION: &str = "extraction";
+
+/// How often a shard is read that can't be. Nobody writes to one: mostly another worker found it damaged, and it lost its
+/// name while it was read.
+const TRIES: usize = 3;
 
 /// Makes the state that a shard is saved as.
 pub(super) fn state(
@@ -100,11 +105,33 @@ impl Shard {
 /// It can't be read, so that nobody knows what it is; or it proves itself, and is another extraction's or no shard: it
 /// was put there.
 pub(super) fn read(path: &Path, record: &ExtractionRecord) -> Result<Read, Error> {
-    let report = verify(path, &VerifyOptions::default());
-    if let Some(unusable) = unusable(path, &report)? {
-        return Ok(unusable);
+    let mut report = verify(path, &VerifyOptions::default());
+    for _ in 1..TRIES {
+        if report.verdict != Verdict::Unreadable {
+            break;
+        }
+        if is_gone(path) {
+            return Ok(Read::Gone);
+        }
+        report = verify(path, &VerifyOptions::default());
     }
-    let source = FileSource::open(path).map_err(|error| Error::io(path, "read the shard", error))?;
+    match unusable(path, &report)? {
+        Some(unusable) => Ok(unusable),
+        None => take_up(path, record, &report),
+    }
+}
+
+/// Returns whether nothing has the name any more.
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Reads the ids of a shard whose bytes are as some writer left them.
+fn take_up(path: &Path, record: &ExtractionRecord, report: &Report) -> Result<Read, Error> {
+    let source = match FileSource::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::Gone),
+        source => source.map_err(|error| Error::io(path, "read the shard", error))?,
+    };
     let Some(proven) = proof_of(&source) else {
         let later = report.findings.iter().find(|finding| finding.code == Code::ProofUnknown);
         return match later {

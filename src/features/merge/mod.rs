@@ -7,7 +7,7 @@
 //!    left as it is.
 //! 2. **Read** both inputs ([`Table`](super::table::Table)), each byte against its checksum.
 //! 3. **Join** (`join`): the ids that both have, in the first one's order.
-//! 4. **Save** (`joined`): the output's rows are put together while they are written, so that they are never all in memory;
+//! 4. **Save** (`joined`): the output's rows are put together while they are written, so that it is never in memory itself;
 //!    committed on its own, as every checkpoint is.
 //!
 //! `gate` bounds what several pairs have in memory at once.

@@ -8,7 +8,7 @@
 //!
 //! `keys` finds out which value is what, `rows` where each row lies, and `narrow` makes Python's floats the float32
 //! that `torch.tensor` makes of them. Files of moderate size are read into memory, and checked in that pass; of larger ones
-//! the rows stay in the file.
+//! the rows stay in the file, but for lists of floats: they are in the pickle, which is read as a whole.
 
 mod ids;
 mod keys;

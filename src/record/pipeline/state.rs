@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Fingerprint, PipelineStatus, StageRecord, StageStatus};
-use crate::digest::Algorithm;
 use crate::record::marker::parse_map;
+use crate::record::self_proving::{BLANK, encode, is_whole};
 
 /// The name and version of a pipeline's state file.
 pub const PIPELINE_SCHEMA: &str = "ckpt.pipeline/1";
@@ -16,9 +16,6 @@ const SCHEMA_STEM: &str = "ckpt.pipeline/";
 
 /// The version that is written now: that of [`PIPELINE_SCHEMA`].
 const VERSION: u64 = 1;
-
-/// What the digits of the state's own digest are replaced by where it is taken.
-const BLANK: &str = "0000000000000000";
 
 /// The state of a pipeline: what its state file holds. People and scripts read it; the checkpoints of the finished
 /// stages are what proves it.
@@ -141,10 +138,7 @@ impl PipelineState {
     /// Returns the text: JSON that ends in a newline.
     pub fn encode(&self) -> String {
         let blank = Self { digest: BLANK.to_owned(), ..self.clone() };
-        // Texts, numbers and lists of them always become JSON.
-        let text = serde_json::to_string_pretty(&blank).unwrap_or_default() + "\n";
-        let digest = Algorithm::Crc64Nvme.digest(text.as_bytes()).to_string();
-        text.replacen(&quoted(BLANK), &quoted(&digest), 1)
+        encode(&blank)
     }
 
     /// Reads a text.
@@ -168,23 +162,18 @@ impl PipelineState {
             },
         }
         let state: Self = parse_map(text).ok_or(damaged("a field is missing, or of another type"))?;
-        let text = std::str::from_utf8(text).map_err(|_| damaged("it is no UTF-8"))?;
-        let blank = text.replacen(&quoted(&state.digest), &quoted(BLANK), 1);
-        if Algorithm::Crc64Nvme.digest(blank.as_bytes()).to_string() != state.digest {
+        if !is_whole(text, &state.digest) {
             return Err(damaged("its text isn't what its digest was taken of"));
         }
         Ok(state)
     }
 }
 
-fn quoted(digits: &str) -> String {
-    format!("\"{digits}\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Edit, FileRecord, Lifetime, Review};
     use super::*;
+    use crate::digest::Algorithm;
     use crate::record::CheckpointId;
 
     fn state() -> PipelineState {

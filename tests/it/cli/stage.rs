@@ -170,6 +170,65 @@ fn a_script_that_is_killed_loses_the_step_in_flight_alone() {
     assert_eq!(fs::read_to_string(place.at("work/calls.txt")).unwrap(), "1-2+3\n");
 }
 
+/// Returns the stages that are complete, as the state has them.
+#[cfg(unix)]
+fn complete(place: &Place) -> Vec<String> {
+    let status = with_file(place, &["status", "--json"]);
+    if status.code == Some(3) {
+        return Vec::new();
+    }
+    let state: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    state["stages_complete"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_script_that_is_killed_at_random_ends_as_if_it_had_not_been() {
+    use std::os::unix::process::CommandExt as _;
+    const KILLS: usize = 40;
+    let outputs = |place: &Place| {
+        ["rows", "sum", "calls"].map(|name| fs::read(place.at(format!("work/{name}.txt"))).unwrap())
+    };
+    let times = |place: &Place, stage: &str| {
+        let log = fs::read_to_string(place.at("log")).unwrap_or_default();
+        log.lines().filter(|line| *line == stage).count()
+    };
+    let whole = place();
+    assert_eq!(script(&whole).code, Some(0));
+    let (mut there, mut random, mut kills, mut refused, mut ends) = (place(), 7_u64, 0, 0, 0);
+    while kills < KILLS {
+        let done: Vec<_> = complete(&there).into_iter().map(|stage| (times(&there, &stage), stage)).collect();
+        let mut child = bash(&there);
+        child.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(std::time::Duration::from_micros((random >> 33) % 150_000));
+        let group = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        let status = child.wait().unwrap();
+        kills += usize::from(status.code().is_none());
+        // One that was killed just now may still hold the lease.
+        refused += usize::from(status.code().is_some_and(|code| code != 0));
+        assert!(refused < 1000, "{status}");
+        for (before, stage) in &done {
+            assert_eq!(times(&there, stage), *before, "{stage} was complete, and run again");
+        }
+        if status.success() {
+            assert_eq!(outputs(&there), outputs(&whole));
+            (there, ends) = (place(), ends + 1);
+        }
+    }
+    println!("{kills} kills, {ends} scripts came to their end");
+    // What was killed last may take a moment to be gone.
+    assert!((0..1000).any(|_| script(&there).code == Some(0)));
+    assert_eq!(outputs(&there), outputs(&whole));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_process_is_refused_also_while_an_orphan_is_at_work() {
@@ -231,6 +290,44 @@ fn a_signal_goes_to_the_command_and_the_stage_has_failed() {
             "{status}"
         );
     }
+}
+
+/// Starts a stage of a shell's words, behind others, which say `waits` when they wait for a line.
+#[cfg(unix)]
+fn start(place: &Place, before: &str, words: &str) -> Child {
+    let mut shell = Command::new("sh");
+    shell.env_clear().current_dir(&place.directory).env("PATH", std::env::var_os("PATH").unwrap());
+    let ckpt = env!("CARGO_BIN_EXE_ckpt");
+    let script =
+        format!("{before} exec {ckpt} stage run extract --pipeline work/pipeline.json -- sh -c '{words}'");
+    let mut child = shell.args(["-c", &script]);
+    child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = child.spawn().unwrap();
+    wait_for(&mut child, "waits");
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_that_ends_well_because_it_was_asked_to_is_not_done() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = place();
+    let mut child = start(&place, "", r#"trap "exit 0" TERM; echo waits; while :; do sleep 0.02; done"#);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let status = with_file(&place, &["status"]).stdout;
+    assert!(status.contains("error: the command ended because signal 15 asked it to"), "{status}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = place();
+    let mut child = start(&place, r#"trap "" HUP;"#, "echo waits; read -r line; kill -HUP $$");
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

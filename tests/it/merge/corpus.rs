@@ -80,16 +80,16 @@ fn directories_of_real_files_pair_up() {
 
 #[test]
 fn pytorch_reads_what_real_files_merge_to() {
-    let (data, python) = match data().and_then(|data| Ok((data, oracle::python()?))) {
+    let (files, python) = match data().and_then(|files| Ok((files, oracle::python()?))) {
         Ok(found) => found,
         Err(reason) => return oracle::skip("PyTorch on merges of the corpus", &reason),
     };
     let place = Place::new();
     let outs: Vec<_> = (0..SETS.len()).map(|number| place.at(&format!("{number}.pt"))).collect();
     for (set, out) in SETS.into_iter().zip(&outs) {
-        merged(&data, set, out, &MergeOptions::default());
+        merged(&files, set, out, &MergeOptions::default());
     }
-    let theirs: Vec<_> = SETS.iter().map(|set| data.join(set[2]).join("output_1_merged.pt")).collect();
+    let theirs: Vec<_> = SETS.iter().map(|set| files.join(set[2]).join("output_1_merged.pt")).collect();
     let answers = oracle::ask(&python, &[outs.clone(), theirs.clone()].concat());
     for (ours, theirs) in outs.iter().zip(&theirs) {
         let (ours, theirs) = (&answers[ours], &answers[theirs]);

@@ -152,7 +152,7 @@ fn pickles_of_chance_end_in_an_error_or_a_table() {
             let mut bytes = good.clone();
             bytes[at] ^= change;
             archive(&path, &bytes);
-            let [eager, streamed] = survives(&path).map(|result| result.ok());
+            let [eager, streamed] = survives(&path).map(Result::ok);
             assert_eq!(eager, streamed, "byte {at}, {change}");
         }
     }

@@ -84,9 +84,12 @@ fn a_file_is_read_where_its_time_is_another_or_the_level_says_so() {
         let later = SystemTime::now() + Duration::from_mins(1);
         fs::File::options().append(true).open(&path).unwrap().set_modified(later).unwrap();
     };
-    // The same bytes at another time.
+    // The same bytes at another time, which is known from then on.
     touch();
+    let known = || Pipeline::read(place.state()).unwrap().unwrap().stages[0].outputs[0].modified;
+    let before = known();
     assert!(place.go().is_empty());
+    assert!(known() > before && place.go().is_empty());
     let at = |level| place.open_with(PipelineOptions::default().with_level(level)).unwrap();
     // Other bytes of the same number, at the same time.
     place.open().reset("extract").unwrap();
@@ -236,6 +239,29 @@ fn a_stage_that_was_dropped_is_done_anew_and_an_old_attempt_is_refused() {
     drop(pipeline.begin("merge").unwrap());
     drop(pipeline);
     assert_eq!(place.open().next(), Some("merge"));
+}
+
+#[test]
+fn a_stage_that_was_committed_and_not_written_down_is_taken_over() {
+    let place = Place::new();
+    let mut pipeline = place.open();
+    let mut run = pipeline.begin("extract").unwrap().unwrap();
+    place.work(&mut run).unwrap();
+    let at_work = fs::read(place.state()).unwrap();
+    pipeline.complete(run).unwrap();
+    drop(pipeline);
+    // As if the process had ended between the checkpoint and the state.
+    fs::write(place.state(), at_work).unwrap();
+    let mut pipeline = place.open();
+    let checkpoint = "step-0000000001".parse().unwrap();
+    assert_eq!(pipeline.notices(), [Notice::Adopted { stage: "extract".to_owned(), checkpoint }]);
+    assert_eq!((pipeline.next(), pipeline.state().stages[0].outputs.len()), (Some("merge"), 1));
+    // The checkpoint of another attempt says nothing of the one that came to no end.
+    pipeline.reset("extract").unwrap();
+    drop(pipeline.begin("extract").unwrap());
+    drop(pipeline);
+    let pipeline = place.open();
+    assert_eq!((pipeline.next(), pipeline.notices()), (Some("extract"), &[][..]));
 }
 
 #[test]

@@ -36,6 +36,14 @@ fn a_pipeline_stops_for_a_review_and_goes_on_after_it() {
     assert!(pipeline.begin("merge").unwrap_err().to_string().contains("waits for its review"));
     assert!(pipeline.begin("predict").unwrap_err().to_string().contains("waits for its review"));
     assert!(pipeline.approve("extract", Approval::default()).is_err());
+    // What is to be done anew would take the work away that waits.
+    drop(pipeline);
+    fs::rename(place.at("extract.txt"), place.at("elsewhere")).unwrap();
+    let mut pipeline = place.open_stages(stages());
+    assert!(pipeline.begin("extract").unwrap_err().to_string().contains("waits for its review"));
+    drop(pipeline);
+    fs::rename(place.at("elsewhere"), place.at("extract.txt")).unwrap();
+    let mut pipeline = place.open_stages(stages());
 
     let edits = pipeline.approve("merge", Approval::default().by("ada").with_note("fine")).unwrap();
     assert_eq!(edits, []);

@@ -67,6 +67,29 @@ fn only_the_ids_of_a_damaged_shard_are_to_do_again() {
 }
 
 #[test]
+fn workers_that_look_at_once_set_each_damaged_shard_aside_once() {
+    let ids = ids(60);
+    for _ in 0..10 {
+        let directory = tempfile::tempdir().unwrap();
+        extract(directory.path(), (0, 1), &ids, options());
+        for batch in 0..10 {
+            WAYS[0].1(&shard(directory.path(), 0, batch));
+        }
+        std::thread::scope(|scope| {
+            for rank in 0..4 {
+                let extraction = open(directory.path(), (rank, 4), &ids, options());
+                let ids = &ids;
+                scope.spawn(move || assert_eq!(extraction.todo(ids).unwrap().ids, *ids));
+            }
+        });
+        let names = fs::read_dir(directory.path().join("shard_0")).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(names.iter().filter(|name| name.contains(".corrupt-")).count(), 10, "{names:?}");
+        assert_eq!(names.iter().filter(|name| name.starts_with("batch_")).count(), 10, "{names:?}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_of_a_shard_is_found() {
     for format in [Format::Safetensors, Format::Torch] {
         let directory = tempfile::tempdir().unwrap();
