@@ -85,13 +85,13 @@ fn pytorch_reads_what_real_files_merge_to() {
         Err(reason) => return oracle::skip("PyTorch on merges of the corpus", &reason),
     };
     let place = Place::new();
-    let outs: Vec<_> = (0..SETS.len()).map(|number| place.at(&format!("{number}.pt"))).collect();
-    for (set, out) in SETS.into_iter().zip(&outs) {
+    let written: Vec<_> = (0..SETS.len()).map(|number| place.at(&format!("{number}.pt"))).collect();
+    for (set, out) in SETS.into_iter().zip(&written) {
         merged(&files, set, out, &MergeOptions::default());
     }
     let theirs: Vec<_> = SETS.iter().map(|set| files.join(set[2]).join("output_1_merged.pt")).collect();
-    let answers = oracle::ask(&python, &[outs.clone(), theirs.clone()].concat());
-    for (ours, theirs) in outs.iter().zip(&theirs) {
+    let answers = oracle::ask(&python, &[written.clone(), theirs.clone()].concat());
+    for (ours, theirs) in written.iter().zip(&theirs) {
         let (ours, theirs) = (&answers[ours], &answers[theirs]);
         assert!(ours.values.is_some(), "{ours:?}");
         // PyTorch says the same of both, down to the digest of the elements.
