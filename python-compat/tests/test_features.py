@@ -340,7 +340,7 @@ def test_missing_and_duplicate_ids_are_reported(tmp_path: Path) -> None:
         writer.push(ids[2:6], rows_of(ids[2:6]) + torch.tensor([[0.0]] * 3 + [[1.0]]))
         writer.push(ids[5:6], rows_of(ids[5:6]))
     out = tmp_path / "out.pt"
-    with pytest.raises(ValueError, match=r"4 ids have no row .* 'sequence_6\|ümläut'"):
+    with pytest.raises(ckpt.IncompatibleError, match=r"4 ids have no row .* 'sequence_6\|ümläut'"):
         aggregate(tmp_path / "x", out, ids=ids)
     assert not out.exists()
     made = aggregate(tmp_path / "x", out, ids=ids, allow_missing=True)

@@ -298,8 +298,8 @@ def aggregate(
         What it has, and what was odd about the shards: missing, duplicate, damaged.
 
     Raises:
-        ValueError: Ids are missing, and that isn't allowed; an id is in `ids` twice; or there is no row at all.
-        IncompatibleError: Shards don't fit together, or are of another extraction.
+        IncompatibleError: Ids are missing, and that isn't allowed; there is no row at all; or shards don't fit together.
+        ValueError: An id is in `ids` twice, or an option makes no sense.
         FileNotFoundError: There is no extraction.
         OSError: A shard can't be read, or the file can't be written.
         KeyboardInterrupt: Ctrl-C came, which is heard within a tenth of a second.
