@@ -29,9 +29,9 @@ fn directories_are_found_and_checked() {
     exit 0
     --- stdout
     VERDICT  PASSED     FORMAT                   SIZE  TENSORS  INTEGRITY  PATH
-    valid    load       torch-distributed     6.7 KiB        2  full       runs/alone
-    valid    load       torch-distributed    14.1 KiB        3  full       runs/apart
-    valid    load       torch-distributed    10.3 KiB        3  full       runs/ranks
+    valid    load       torch-distributed     6.7 KiB        2  partial    runs/alone
+    valid    load       torch-distributed    14.1 KiB        3  partial    runs/apart
+    valid    load       torch-distributed    10.3 KiB        3  partial    runs/ranks
 
     3 checkpoints, 31.2 KiB, in 0 ms: 3 valid
     --- stderr
@@ -52,7 +52,7 @@ fn directories_are_found_and_checked() {
       hint: copy or download the missing file again, or resume from an earlier checkpoint
 
     VERDICT  PASSED     FORMAT                   SIZE  TENSORS  INTEGRITY  PATH
-    valid    load       torch-distributed    14.1 KiB        3  full       runs/apart
+    valid    load       torch-distributed    14.1 KiB        3  partial    runs/apart
 
     3 checkpoints, 25.3 KiB, in 0 ms: 2 corrupted, 1 valid
     --- stderr
