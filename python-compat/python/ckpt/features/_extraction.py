@@ -298,7 +298,7 @@ def aggregate(
         What it has, and what was odd about the shards: missing, duplicate, damaged.
 
     Raises:
-        IncompatibleError: Ids are missing, and that isn't allowed; there is no row at all; or shards don't fit together.
+        IncompatibleError: Ids are missing, and that isn't allowed; there is no row; or shards don't fit together.
         ValueError: An id is in `ids` twice, or an option makes no sense.
         FileNotFoundError: There is no extraction.
         OSError: A shard can't be read, or the file can't be written.

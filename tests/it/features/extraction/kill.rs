@@ -12,7 +12,7 @@ use ckpt::io::commit::is_temporary;
 use super::{aggregated, assert_all, extract, ids, open, options, push_all};
 
 /// How often a worker is hit while it is at work.
-const HITS: usize = 60;
+const HITS: usize = 40;
 
 /// How many ids there are: enough that no run finishes before it is killed a few times.
 const IDS: usize = 400;
