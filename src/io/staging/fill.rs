@@ -9,44 +9,34 @@ use crate::Error;
 use crate::io::stream::copy_past_cache;
 use crate::tensor::{Data, Device, DeviceCopy, Source as _, State, StorageId};
 
-/// The bytes that a thread takes at a time: a part of a large tensor, or many small ones. It takes a fraction of
+/// The bytes that a thread takes at a time: a part of a large tensor, or many small ones. That takes a fraction of
 /// a millisecond, so that all threads come to their end at about the same time.
 const SHARE_BYTES: usize = 4 << 20;
 
-/// A run of bytes, with where it goes.
-struct Part<'c> {
-    source: &'c Data<'c>,
-    /// The first byte's place in the source.
-    offset: u64,
-    target: &'c mut [u8],
+/// A stretch of the area, with the storages that lie in it, in the order of their places.
+struct Stretch<'c> {
+    ids: &'c [StorageId],
+    /// Where in the area it begins. The first storage may begin before it, and the last end behind it.
+    start: u64,
+    bytes: &'c mut [u8],
 }
 
 /// What lies on one device.
 type OnDevice<'c> = (Arc<dyn Device>, Vec<DeviceCopy<'c>>);
 
-/// The work, in shares of about [`SHARE_BYTES`], and what devices do themselves, by their names.
-#[derive(Default)]
+/// What there is to copy: stretches of what is the host's, and what devices copy themselves, by their names.
 struct Work<'c> {
-    shares: Vec<Vec<Part<'c>>>,
-    /// How many bytes the last share has.
-    last_bytes: usize,
+    plan: &'c Plan,
+    state: &'c State<'c>,
+    stretches: Vec<Stretch<'c>>,
     devices: BTreeMap<String, OnDevice<'c>>,
 }
 
 /// Copies all storages to their places. What lies between them becomes zeros.
 pub(super) fn fill(plan: &Plan, state: &State<'_>, area: &mut [u8], threads: usize) -> Result<(), Error> {
-    let mut work = Work::default();
-    let (mut rest, mut at) = (area, 0);
-    for &number in &plan.order {
-        let id = StorageId(u32::try_from(number).unwrap_or(u32::MAX));
-        let (Some(source), Some(range)) = (state.data(id), plan.ranges.get(number)) else { continue };
-        let (gap, behind) = cut(rest, range.start - at);
-        gap.fill(0);
-        let (target, behind) = cut(behind, range.end - range.start);
-        work.add(source, target);
-        (rest, at) = (behind, range.end);
-    }
-    cut(rest, plan.len - at).0.fill(0);
+    let all = Stretch { ids: &plan.order, start: 0, bytes: cut(area, plan.len).0 };
+    let mut work = Work { plan, state, stretches: Vec::new(), devices: BTreeMap::new() };
+    work.add(all);
     work.run(threads)
 }
 
@@ -56,63 +46,98 @@ fn cut(bytes: &mut [u8], len: u64) -> (&mut [u8], &mut [u8]) {
     bytes.split_at_mut(len)
 }
 
+impl<'c> Stretch<'c> {
+    /// Splits it at a place of the area. A storage that lies on both sides is in both halves.
+    fn split_at(self, place: u64, plan: &Plan) -> (Self, Self) {
+        let Self { ids, start, bytes } = self;
+        let before = ids.partition_point(|id| plan.range(*id).start < place);
+        let behind = ids.partition_point(|id| plan.range(*id).end <= place);
+        let (first, second) = cut(bytes, place.saturating_sub(start));
+        let first = Self { ids: ids.get(..before).unwrap_or_default(), start, bytes: first };
+        (first, Self { ids: ids.get(behind..).unwrap_or_default(), start: start.max(place), bytes: second })
+    }
+
+    /// Copies what of the storages lies in it.
+    fn copy(self, plan: &Plan, state: &State<'_>) -> Result<(), Error> {
+        let Self { ids, start, bytes } = self;
+        let (mut rest, mut at) = (bytes, start);
+        for &id in ids {
+            let (Some(source), range) = (state.data(id), plan.range(id)) else { continue };
+            let (gap, behind) = cut(rest, range.start.saturating_sub(at));
+            gap.fill(0);
+            at = at.max(range.start);
+            let (target, behind) = cut(behind, range.end - at);
+            copy_part(source, at - range.start, target)?;
+            (rest, at) = (behind, range.end);
+        }
+        rest.fill(0);
+        Ok(())
+    }
+}
+
+/// Copies the bytes of a source from an offset on.
+fn copy_part(source: &Data<'_>, offset: u64, target: &mut [u8]) -> Result<(), Error> {
+    let Some(bytes) = source.bytes()? else { return source.read_at(target, offset) };
+    let start = usize::try_from(offset).ok();
+    let part = start.and_then(|start| bytes.get(start..start.checked_add(target.len())?));
+    let part = part.ok_or_else(|| {
+        let (wanted, has) = (source.len(), bytes.len());
+        Error::usage(format!("a source of {wanted} bytes has only {has} in memory"))
+    })?;
+    copy_past_cache(target, part);
+    Ok(())
+}
+
 impl<'c> Work<'c> {
-    /// Adds a storage.
-    fn add(&mut self, source: &'c Data<'c>, target: &'c mut [u8]) {
-        if let Some(device) = source.device() {
+    /// Adds a stretch: of what lies on devices, and what lies around it.
+    fn add(&mut self, all: Stretch<'c>) {
+        let mut rest = all;
+        // Without devices nothing has to be sorted out, and there may be many thousand storages.
+        let ids = if self.plan.device.is_some() { rest.ids } else { &[] };
+        for &id in ids {
+            let Some(source) = self.state.data(id) else { continue };
+            let Some(device) = source.device() else { continue };
+            let range = self.plan.range(id);
+            let (before, behind) = rest.split_at(range.start, self.plan);
+            let (own, behind) = behind.split_at(range.end, self.plan);
+            self.stretches.push(before);
             let (_, copies) = self.devices.entry(device.name()).or_insert_with(|| (device, Vec::new()));
-            copies.push(DeviceCopy { source, target });
-            return;
+            copies.push(DeviceCopy { source, target: own.bytes });
+            rest = behind;
         }
-        let (mut rest, mut offset) = (target, 0);
-        while !rest.is_empty() {
-            if self.shares.is_empty() || self.last_bytes >= SHARE_BYTES {
-                self.shares.push(Vec::new());
-                self.last_bytes = 0;
-            }
-            let len = rest.len().min(SHARE_BYTES - self.last_bytes);
-            let (target, behind) = rest.split_at_mut(len);
-            if let Some(share) = self.shares.last_mut() {
-                share.push(Part { source, offset, target });
-            }
-            self.last_bytes += len;
-            (rest, offset) = (behind, offset + len as u64);
-        }
+        self.stretches.push(rest);
     }
 
     /// Does it: the calling thread has the devices copy while the others copy what is the host's, and then
     /// helps them.
     fn run(self, threads: usize) -> Result<(), Error> {
-        let helpers = self.shares.len().min(threads).saturating_sub(1);
-        let shares = Mutex::new(self.shares.into_iter());
-        let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Self { plan, state, stretches, devices } = self;
+        let shares: usize = stretches.iter().map(|stretch| stretch.bytes.len().div_ceil(SHARE_BYTES)).sum();
+        let stretches = Mutex::new(stretches);
         let copy = || -> Result<(), Error> {
-            while let Some(share) = next() {
-                share.into_iter().try_for_each(Part::copy)?;
+            while let Some(share) = next_share(&stretches, plan) {
+                share.copy(plan, state)?;
             }
             Ok(())
         };
-        let mut devices = self.devices.into_values();
-        with_helpers(helpers, &copy, || {
+        let mut devices = devices.into_values();
+        with_helpers(shares.min(threads).saturating_sub(1), &copy, || {
             devices.try_for_each(|(device, mut copies)| device.copy(&mut copies))?;
             copy()
         })
     }
 }
 
-impl Part<'_> {
-    fn copy(self) -> Result<(), Error> {
-        let Self { source, offset, target } = self;
-        let Some(bytes) = source.bytes()? else { return source.read_at(target, offset) };
-        let start = usize::try_from(offset).ok();
-        let part = start.and_then(|start| bytes.get(start..start.checked_add(target.len())?));
-        let part = part.ok_or_else(|| {
-            let (wanted, has) = (source.len(), bytes.len());
-            Error::usage(format!("a source of {wanted} bytes has only {has} in memory"))
-        })?;
-        copy_past_cache(target, part);
-        Ok(())
+/// Takes a share of the work.
+fn next_share<'c>(stretches: &Mutex<Vec<Stretch<'c>>>, plan: &Plan) -> Option<Stretch<'c>> {
+    let mut stretches = stretches.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = stretches.pop()?;
+    let end = next.start + SHARE_BYTES as u64;
+    let (share, rest) = next.split_at(end, plan);
+    if !rest.bytes.is_empty() {
+        stretches.push(rest);
     }
+    Some(share)
 }
 
 /// Touches memory that nobody has touched yet.

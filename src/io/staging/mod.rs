@@ -84,7 +84,10 @@ impl Staging {
         let mut lease = Lease::new(&self.pool, plan.len, plan.device.as_ref())?;
         fill::fill(&plan, state, lease.bytes_mut(), self.threads)?;
         let lease: Arc<dyn Source> = Arc::new(lease);
-        let data = plan.ranges.iter().map(|range| Data::part(Arc::clone(&lease), range.clone()));
-        Ok(State::from_parts(state.tree().clone(), data.collect::<Result<_, _>>()?))
+        let mut data = Vec::with_capacity(plan.ranges.len());
+        for range in plan.ranges {
+            data.push(Data::part(Arc::clone(&lease), range)?);
+        }
+        Ok(state.with_data(data))
     }
 }
