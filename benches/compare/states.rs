@@ -1,8 +1,9 @@
 //! The states that are saved: the same shapes as in `save.py`, with random numbers.
 
+use std::borrow::Cow;
 use std::error::Error;
 
-use ckpt::tensor::TensorView;
+use ckpt::tensor::{TensorRef, TensorView};
 use ckpt::{Dtype, State};
 
 /// The shapes of a layer of GPT-2.
@@ -34,6 +35,24 @@ pub(super) fn make(name: &str) -> Result<State<'static>, Box<dyn Error>> {
         state.insert(name, TensorView::new(dtype, shape, bytes)?)?;
     }
     Ok(state)
+}
+
+/// Puts a state of the same tensors together, whose bytes stay where they are.
+pub(super) fn borrowed<'s>(state: &'s State<'_>) -> Result<State<'s>, Box<dyn Error>> {
+    let mut views = State::new();
+    for tensor in state.tensors()? {
+        let bytes = in_memory(&tensor).ok_or("a tensor isn't in memory")?;
+        views.insert(tensor.name(), TensorView::new(tensor.dtype(), tensor.shape(), bytes)?)?;
+    }
+    Ok(views)
+}
+
+/// Returns a tensor's bytes where they are.
+pub(super) fn in_memory<'s>(tensor: &TensorRef<'s>) -> Option<&'s [u8]> {
+    match tensor.bytes() {
+        Ok(Cow::Borrowed(bytes)) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// Lists a state's tensors.

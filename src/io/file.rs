@@ -11,6 +11,9 @@ use super::system::{self, FileReader};
 use super::{ReadAt, ScanOptions, ScanSource};
 use crate::digest::{Algorithm, Crc32, Digest};
 
+/// How many places of a file are looked at to say whether it is in the page cache.
+const CACHE_PROBES: u64 = 8;
+
 /// A regular file, open for reading.
 ///
 /// Its length is that at the time of opening. A file that is written to meanwhile can't hurt: nothing is
@@ -100,6 +103,14 @@ impl FileSource {
             rest = behind;
         };
         with_copy_buffer(|copy| self.reader().read_span(offset..end, copy, &mut take))
+    }
+
+    /// Returns whether the page cache seems to hold the file: a look at a few places, from the first byte to the
+    /// last. `false` where the system can't say. Only speed should hang on it.
+    pub fn seems_cached(&self) -> bool {
+        let last = self.len().saturating_sub(1);
+        let places = (0..CACHE_PROBES).map(|number| last / CACHE_PROBES * number).chain([last]);
+        places.into_iter().all(|place| self.reader.seems_cached(self.base() + place))
     }
 
     /// Returns the open file.

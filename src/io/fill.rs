@@ -166,6 +166,22 @@ impl FileSource {
         Ok(arena)
     }
 
+    /// Reads ranges, and keeps nothing of them: `feed` hears each byte once, as with [`FileSource::read_arena`].
+    ///
+    /// # Errors
+    ///
+    /// See [`FileSource::read_arena`].
+    pub fn read_past(
+        &self,
+        ranges: &[Range<u64>],
+        options: &ScanOptions<'_>,
+        feed: Feed<'_>,
+    ) -> io::Result<()> {
+        check_bounds(ranges, self.len())?;
+        let work = plan::spans(ranges).into_iter().map(|span| Work::Scatter(span, Vec::new()));
+        run(&self.reader(), work.collect(), options, feed)
+    }
+
     /// Reads parts of the file into memory that is there already. As [`FileSource::read_arena`], and with
     /// another copy for what is read around the page cache.
     ///
@@ -340,6 +356,9 @@ mod tests {
                 let source = FileSource::open(&path).unwrap();
                 let options = ScanOptions::default().with_threads(threads);
                 let fed = collector();
+                source.read_past(&ranges, &options, &|at, bytes| collect(&fed, at, bytes)).unwrap();
+                assert!(ranges.iter().all(|range| was_fed(&fed, &content, range)));
+                let fed = collector();
                 let arena =
                     source.read_arena(&ranges, &options, &|at, bytes| collect(&fed, at, bytes)).unwrap();
                 for range in &ranges {
@@ -382,6 +401,8 @@ mod tests {
         for threads in [1, 4] {
             let options = ScanOptions::default().with_threads(threads);
             let error = source.read_arena(&[0..LEN], &options, &|_, _| {}).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            let error = source.read_past(&[0..LEN], &options, &|_, _| {}).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
             let mut bytes = vec![0; LEN as usize];
             let target = FillTarget { offset: 0, bytes: &mut bytes };

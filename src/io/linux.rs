@@ -332,6 +332,11 @@ impl FileReader {
         let _ = fadvise(&self.file, start, NonZeroU64::new(end - start), Advice::DontNeed);
     }
 
+    /// Returns whether the page cache holds a byte.
+    pub(super) fn seems_cached(&self, at: u64) -> bool {
+        self.ask_cache(&mut [0], at).is_ok_and(|found| found.is_some())
+    }
+
     /// Returns the file opened for direct reads.
     ///
     /// It is opened through the descriptor, not by its name, which may belong to another file by now.

@@ -3,7 +3,9 @@
 //! What is copied for a write is read next by the device (or the hypervisor that plays one), which is
 //! slower where it has to take the bytes from a core's cache. And an ordinary copy reads what it is about
 //! to overwrite. Measured with CRC-64, 8 threads on two cores, behind a hypervisor: ordinary copies 0.92 of
-//! the speed of writes without any copy, these 0.97; without a disk, on one thread, 10.5 and 14.5 GB/s.
+//! the speed of writes without any copy, these 0.97; without a disk, on one thread, 10.5 and 14.5 GB/s. That one
+//! thread doesn't wait for what it reads, it is asked for some lines ahead: another sixth on one thread, a
+//! thirtieth on two.
 
 /// Copies `from` to `to`, which are equally long, without leaving `to` in the core's cache.
 ///
@@ -11,10 +13,13 @@
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "the compiler has no other way to say it")]
 pub(super) fn copy_past_cache(to: &mut [u8], from: &[u8]) {
-    use std::arch::x86_64::{_mm_loadu_si128, _mm_sfence, _mm_stream_si128};
+    use std::arch::x86_64::{_MM_HINT_NTA, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si128};
 
     /// What the processor writes at once, in bytes.
     const LINE: usize = 64;
+    /// How far ahead it is told what it will read, in bytes: what memory takes to answer, and not so much that a
+    /// small tensor is over before.
+    const AHEAD: usize = 1024;
     let len = to.len().min(from.len());
     let lead = to.as_ptr().align_offset(LINE).min(len);
     let (to_lead, to) = to.split_at_mut(len).0.split_at_mut(lead);
@@ -25,8 +30,10 @@ pub(super) fn copy_past_cache(to: &mut [u8], from: &[u8]) {
     for (to, from) in to_lines.iter_mut().zip(from_lines) {
         let (to, from) = (to.as_mut_ptr(), from.as_ptr());
         // SAFETY: both are lines of 64 bytes, exclusively and shared borrowed: four times 16 bytes are
-        // inside. `to` begins at a multiple of 64, as streaming stores demand of 16; the loads demand none.
+        // inside. `to` begins at a multiple of 64, as streaming stores demand of 16; the loads demand none. To ask
+        // for a line ahead is allowed of any address, and reads nothing.
         unsafe {
+            _mm_prefetch::<_MM_HINT_NTA>(from.wrapping_add(AHEAD).cast());
             let line = [0, 16, 32, 48].map(|at| _mm_loadu_si128(from.add(at).cast()));
             let [first, second, third, fourth] = line;
             _mm_stream_si128(to.cast(), first);

@@ -30,7 +30,7 @@ pub use convert::{ConvertOptions, convert};
 pub use copy::{CopyOptions, Copying, copy};
 pub use diff::{DiffOptions, diff};
 pub use load::{Access, LoadOptions, Target, load, load_into};
-pub(crate) use load::{Loaded, load_whole, metadata_of};
+pub(crate) use load::{Loaded, load_checked, load_whole, metadata_of};
 pub use options::{Format, Progress, SaveOptions};
 pub use salvage::{SalvageOptions, salvage};
 pub use saved::Saved;

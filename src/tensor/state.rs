@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::{
     Data, MapKind, Node, NodeId, Source, Storage, StorageId, Tensor, TensorRef, TensorView, Tree, Value,
 };
@@ -38,6 +40,9 @@ pub struct State<'a> {
     data: Vec<Data<'a>>,
     /// The name of the next storage; names of storages that are gone aren't given again.
     next_key: u64,
+    /// The places of the top level's keys, once somebody puts values there: looking through all of them for each
+    /// new one would take a state of 10,000 tensors as long as saving it.
+    places: Option<HashMap<Box<str>, usize>>,
 }
 
 impl Default for State<'_> {
@@ -57,7 +62,7 @@ impl<'a> State<'a> {
     pub fn from_parts(tree: Tree, data: Vec<Data<'a>>) -> Self {
         let numbers = tree.storages().iter().filter_map(|storage| storage.key.parse::<u64>().ok());
         let next_key = numbers.max().map_or(0, |last| last.saturating_add(1));
-        Self { tree, data, next_key }
+        Self { tree, data, next_key, places: None }
     }
 
     /// Returns the values.
@@ -77,7 +82,7 @@ impl<'a> State<'a> {
 
     /// Returns the same values with other bytes for their storages: one for each, in the same order.
     pub(crate) fn with_data<'b>(&self, data: Vec<Data<'b>>) -> State<'b> {
-        State { tree: self.tree.clone(), data, next_key: self.next_key }
+        State { tree: self.tree.clone(), data, next_key: self.next_key, places: None }
     }
 
     /// Puts a value under a key of the top level. A key that is there already keeps its place and gets the new
@@ -157,7 +162,7 @@ impl<'a> State<'a> {
     pub(crate) fn pruned(self, dropped: &dyn Fn(NodeId) -> bool) -> Self {
         let (tree, kept) = self.tree.pruned(dropped);
         let data = kept.iter().filter_map(|id| self.data(*id).cloned()).collect();
-        Self { tree, data, next_key: self.next_key }
+        Self { tree, data, next_key: self.next_key, places: None }
     }
 
     fn check_top(&self) -> Result<(), Error> {
@@ -170,27 +175,34 @@ impl<'a> State<'a> {
     /// Puts a node that is there under a key. What it takes the place of goes, with its storages.
     fn put(&mut self, key: String, value: NodeId) -> Result<(), Error> {
         let root = self.tree.root();
-        if self.tree.get(root, &key).is_none() {
-            let key = self.push(Node::Text(key.into()))?;
-            if let Some(Node::Map(_, map)) = self.tree.node_mut(root) {
-                map.get_or_insert_default().entries.push((key, value));
+        if let Some(place) = self.place_of(&key) {
+            if let Some(Node::Map(_, Some(map))) = self.tree.node_mut(root)
+                && let Some(entry) = map.entries.get_mut(place)
+            {
+                entry.1 = value;
             }
+            *self = std::mem::take(self).pruned(&|_| false);
             return Ok(());
         }
-        let place = self.entry_of(&key);
-        if let (Some(place), Some(Node::Map(_, Some(map)))) = (place, self.tree.node_mut(root))
-            && let Some(entry) = map.entries.get_mut(place)
-        {
-            entry.1 = value;
+        let name = self.push(Node::Text(key.as_str().into()))?;
+        if let Some(Node::Map(_, map)) = self.tree.node_mut(root) {
+            let entries = &mut map.get_or_insert_default().entries;
+            entries.push((name, value));
+            let place = entries.len() - 1;
+            self.places.get_or_insert_default().insert(key.into(), place);
         }
-        *self = std::mem::take(self).pruned(&|_| false);
         Ok(())
     }
 
     /// Returns the place of a key in the top level.
-    fn entry_of(&self, key: &str) -> Option<usize> {
+    fn place_of(&mut self, key: &str) -> Option<usize> {
         let Node::Map(_, Some(map)) = self.tree.node(self.tree.root()) else { return None };
-        map.entries.iter().position(|(id, _)| self.tree.node(*id).as_str() == Some(key))
+        let places = self.places.get_or_insert_with(|| {
+            let texts = map.entries.iter().map(|(id, _)| self.tree.node(*id).as_str());
+            let places = texts.zip(0..).filter_map(|(text, place)| Some((Box::from(text?), place)));
+            places.collect()
+        });
+        places.get(key).copied()
     }
 
     /// Adds a value that was checked.

@@ -10,9 +10,8 @@ use super::rows::Rows;
 use crate::digest::Digest;
 use crate::io::{FileSource, ReadAt as _};
 use crate::record::{Code, Finding, Level, Proof};
-use crate::save::{Access, LoadOptions, Loaded, load_whole};
+use crate::save::{Access, LoadOptions, Loaded, load_checked, load_whole};
 use crate::tensor::State;
-use crate::validate::{VerifyOptions, verify};
 use crate::{Dtype, Error};
 
 /// A feature file: ids, each with a row of numbers.
@@ -59,8 +58,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Opens a feature file, and holds it against its checksums: while it is read into memory, or, where it is larger than
-    /// [`TableOptions::eager_bytes`], before.
+    /// Opens a feature file, and holds it against its checksums: while it is read into memory, or, where its rows stay in
+    /// the file (see [`TableOptions::eager_bytes`]), before.
     ///
     /// # Errors
     ///
@@ -71,17 +70,8 @@ impl Table {
         let mut load = LoadOptions::default().with_access(Access::Eager).with_packed_floats();
         load.threads = options.threads.unwrap_or(load.threads);
         load.progress.clone_from(&options.progress);
-        if size <= options.eager_bytes {
-            return Self::of(path, load_whole(path, &load)?, options);
-        }
-        // Opened before it is verified: a change is then seen, whenever it comes.
-        let loaded = load_whole(path, &LoadOptions { access: Access::Streamed, ..load })?;
-        let mut check = VerifyOptions::default();
-        check.threads = options.threads.unwrap_or(check.threads);
-        check.progress.clone_from(&options.progress);
-        if let Some(finding) = verify(path, &check).reason() {
-            return Err(Error::found(path, finding.clone()));
-        }
+        let is_read = size <= options.eager_bytes && !is_cached(path);
+        let loaded = if is_read { load_whole(path, &load)? } else { load_checked(path, &load)? };
         Self::of(path, loaded, options)
     }
 
@@ -217,6 +207,11 @@ impl Table {
         let message = "the file changed while it was read";
         Err(Error::found(&self.path, Finding::unreadable(Code::ChangedWhileRead, Level::Load, message)))
     }
+}
+
+/// Returns whether a file is in memory already, if not in this process's.
+fn is_cached(path: &Path) -> bool {
+    FileSource::open(path).is_ok_and(|source| source.seems_cached())
 }
 
 impl fmt::Debug for Table {

@@ -25,8 +25,8 @@ pub struct TableOptions {
     /// The key of a row's elements, where a row is a map. Of several, each file must have exactly one. Default:
     /// `mean_representation`, or the only value that can be the elements.
     pub value_keys: Vec<String>,
-    /// Files of more bytes than this are verified first and then read row by row, whenever a row is wanted; others are
-    /// read into memory, and checked in that pass. Default: 128 MiB.
+    /// Files of more bytes than this, and those that are in the page cache, are checked first and then read row by row,
+    /// whenever a row is wanted; others are read into memory, and checked in that pass. Default: 128 MiB.
     pub eager_bytes: u64,
     /// The number of threads that read one file. Default: as [`LoadOptions`](crate::LoadOptions) has it.
     pub threads: Option<usize>,

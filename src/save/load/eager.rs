@@ -88,6 +88,22 @@ impl Reading<'_> {
         wanted.iter().map(data).collect()
     }
 
+    /// Holds storages against their checksums, and keeps nothing of them.
+    pub(super) fn check(&self, wanted: &[StorageId]) -> Result<(), Error> {
+        let read = self.with_wholes(wanted);
+        let mut ranges = Vec::new();
+        for id in &read {
+            match self.structure.place(*id) {
+                Place::At(range, _) => ranges.push(range.clone()),
+                Place::Deflated(entry) => drop(self.inflate(entry, *id)?),
+                Place::Nowhere => {}
+            }
+        }
+        self.checked(&read, |scan, checks| {
+            self.source.read_past(&ranges, scan, &|at, bytes| checks.feed(at, bytes))
+        })
+    }
+
     /// Adds what the wanted storages are parts of, where only that can be held against a proof.
     fn with_wholes(&self, wanted: &[StorageId]) -> Vec<StorageId> {
         let mut read = wanted.to_vec();

@@ -88,12 +88,15 @@ pub(crate) struct Loaded {
 
 /// As [`load`], for who passes more on than the state, or wants to know whether the file changed since.
 pub(crate) fn load_whole(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
-    let mut opened = Opened::open(path, options)?;
-    let source = Arc::clone(&opened.source);
-    let (format, records) = (opened.structure.format, opened.structure.records);
-    let metadata = std::mem::take(&mut opened.structure.metadata);
-    let proof = opened.structure.proof.as_ref().map(|proven| proven.proof.clone());
-    Ok(Loaded { state: opened.state(path, options)?, source, format, metadata, proof, records })
+    Opened::open(path, options)?.load(path, options)
+}
+
+/// Opens a checkpoint to be read piece by piece, once all of it was read and held against its checksums.
+pub(crate) fn load_checked(path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
+    let options = LoadOptions { access: Access::Streamed, memory: None, ..options.clone() };
+    let opened = Opened::open(path, &options)?;
+    opened.check(path, &options)?;
+    opened.load(path, &options)
 }
 
 /// Opens a checkpoint to be read piece by piece. Its head is held against its proof, its data isn't.
@@ -101,7 +104,6 @@ pub(super) fn open_streamed(path: &Path, options: &LoadOptions) -> Result<Loaded
     let options = LoadOptions { access: Access::Streamed, memory: None, ..options.clone() };
     load_whole(path, &options)
 }
-
 /// Returns the storages of what is left when some tensors aren't loaded.
 fn wanted(tree: &Tree, unselected: &HashSet<NodeId>) -> Vec<StorageId> {
     let all = || (0..u32::try_from(tree.storages().len()).unwrap_or(u32::MAX)).map(StorageId).collect();
@@ -123,6 +125,22 @@ impl Opened {
         let listing = Listing::of(path, &structure.tree)?;
         listing.check(path, &structure.tree, options)?;
         Ok(Self { source: Arc::new(source), structure, listing })
+    }
+
+    /// Reads all that is asked for, and holds it against its checksums.
+    fn check(&self, path: &Path, options: &LoadOptions) -> Result<(), Error> {
+        let Self { source, structure, listing } = self;
+        let names = listing.names(&structure.tree);
+        let reading = Reading { path, source, structure, names: &names, options };
+        reading.check(&wanted(&structure.tree, &listing.unselected(options)))
+    }
+
+    fn load(mut self, path: &Path, options: &LoadOptions) -> Result<Loaded, Error> {
+        let source = Arc::clone(&self.source);
+        let (format, records) = (self.structure.format, self.structure.records);
+        let metadata = std::mem::take(&mut self.structure.metadata);
+        let proof = self.structure.proof.as_ref().map(|proven| proven.proof.clone());
+        Ok(Loaded { state: self.state(path, options)?, source, format, metadata, proof, records })
     }
 
     /// Reads what is asked for, or has it read later.
