@@ -58,7 +58,7 @@ pub(super) fn peak(request: &Request) -> Result<Answer, Box<dyn Error>> {
 }
 
 /// The limit: the inputs are read, and as many bytes as the outputs have are written, as many pairs at once; nothing
-/// is done with them. `cached` says where the inputs are.
+/// is done with them. `cached` says where the inputs are, and `validate` whether the outputs are read back.
 pub(super) fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
     let pairs = pairs(&request.path, "raw")?;
     let bytes = request.bytes.unwrap_or(0) / pairs.len().max(1) as u64;
@@ -70,6 +70,9 @@ pub(super) fn time_limit(request: &Request) -> Result<Answer, Box<dyn Error>> {
                 read(input, request.cached)?;
             }
             limits::write_direct(&pair.out, LIMIT_THREADS, 4 << 20, bytes, limits::Memory::Whole)?;
+            if request.validate {
+                read(&pair.out, false)?;
+            }
         }
         Ok::<(), std::io::Error>(())
     };

@@ -32,6 +32,10 @@ const COPY_BUFFERS: usize = 16;
 /// 12, 16 and 32 buffers are the same.
 pub(super) const DIRECT_BUFFERS: usize = 8;
 
+/// The most buffers that the ring keeps: two saves at once, as merges and stages are, have them without the system
+/// clearing new ones each time.
+const MAX_DIRECT_BUFFERS: usize = 2 * DIRECT_BUFFERS;
+
 static COPIES: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 static DIRECT: Mutex<Ring> = Mutex::new(Ring { idle: VecDeque::new(), made: 0 });
 
@@ -96,7 +100,7 @@ impl Ring {
 
     /// Puts a buffer at the end, or frees it where many threads made more than enough.
     fn give_back(&mut self, buffer: Buffer) {
-        if self.idle.len() < DIRECT_BUFFERS {
+        if self.idle.len() < MAX_DIRECT_BUFFERS {
             self.idle.push_back(buffer);
         }
     }
@@ -182,12 +186,12 @@ mod tests {
     #[test]
     fn more_buffers_than_the_ring_holds_are_not_kept() {
         let mut ring = Ring { idle: VecDeque::new(), made: 0 };
-        for _ in 0..DIRECT_BUFFERS + 5 {
+        for _ in 0..MAX_DIRECT_BUFFERS + 5 {
             assert!(ring.take().is_none());
         }
-        for _ in 0..DIRECT_BUFFERS + 5 {
+        for _ in 0..MAX_DIRECT_BUFFERS + 5 {
             ring.give_back(Buffer::new(1));
         }
-        assert_eq!(ring.idle.len(), DIRECT_BUFFERS);
+        assert_eq!(ring.idle.len(), MAX_DIRECT_BUFFERS);
     }
 }

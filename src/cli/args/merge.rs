@@ -93,7 +93,7 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(long, value_parser = levels())]
     pub(in crate::cli) level: Option<Level>,
 
-    /// The number of pairs that are merged at once [default: one per core, at most 8]
+    /// The number of pairs that are merged at once [default: two per core, at most 8]
     #[arg(short, long, visible_alias = "threads", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) jobs: Option<u16>,
 

@@ -35,7 +35,8 @@ pub struct MergeOptions {
     pub format: Option<Format>,
     /// Whether the output gets a completion marker (`NAME.done`). Default: no; one that is there is kept true.
     pub marker: bool,
-    /// How many pairs are merged at once, at most. Default: one per core, at most 8.
+    /// How many pairs are merged at once, at most. Default: two per core, since the device writes one while another is
+    /// read; at most 8.
     pub threads: usize,
     /// How deep an output that is there is verified before its pair is skipped, and a new one before it takes its name.
     /// Default: [`Level::Load`].
@@ -57,7 +58,7 @@ impl Default for MergeOptions {
             table: TableOptions::default(),
             format: None,
             marker: false,
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(2).min(8),
             level: Level::Load,
             validate: true,
             redo: false,

@@ -9,7 +9,7 @@ use crate::digest::{Algorithm, Crc32, Digest, Hasher};
 use crate::io::stream::copy_past_cache;
 use crate::tensor::Source;
 
-/// How many bytes are copied, and then summed while the core's cache holds them. Measured on one thread,
+/// How many bytes are copied or read, and then summed while the core's cache holds them. Measured on one thread,
 /// without a disk: 64 KiB 13.9 GB/s, 256 KiB 14.4.
 const CACHED_BYTES: usize = 256 << 10;
 
@@ -123,8 +123,15 @@ impl<'l, 'a> Composer<'l, 'a> {
                 sum(from);
             }
         } else {
-            placed.piece.source.read_at(target, from)?;
-            target.chunks(CACHED_BYTES).for_each(sum);
+            // To ask a device for little at a time would take longer than the cache saves.
+            let source = placed.piece.source;
+            let most = if source.device().is_some() { target.len() } else { CACHED_BYTES };
+            let mut from = from;
+            for part in target.chunks_mut(most.max(1)) {
+                source.read_at(part, from)?;
+                sum(part);
+                from += part.len() as u64;
+            }
         }
         self.parts.extend(sums.map(|sums| sums.finish(placed.index, offset)));
         Ok(())
