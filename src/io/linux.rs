@@ -396,6 +396,22 @@ mod tests {
         read == Err(Errno::AGAIN)
     }
 
+    #[test]
+    fn a_file_seems_cached_once_all_of_it_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, path) = file_in(directory.path());
+        let source = || crate::io::FileSource::open(&path).unwrap();
+        if !evict(&path) {
+            eprintln!("not shown here: this file system keeps what it is asked to drop");
+            return;
+        }
+        assert!(!source().seems_cached());
+        std::fs::read(&path).unwrap();
+        assert!(source().seems_cached());
+        std::fs::write(&path, b"").unwrap();
+        assert!(!source().seems_cached());
+    }
+
     /// Spans that begin and end on, before and after pages, each within one window.
     fn spans(len: u64) -> Vec<Range<u64>> {
         let window = BLOCK_BYTES as u64;

@@ -258,23 +258,30 @@ impl<'py> Walk<'py> {
         if get(pyo3::intern!(py, "__dict__"))?.len()? > 0 {
             return Err(self.unfit("a tensor with attributes of its own"));
         }
-        let shape: Vec<u64> = call(pyo3::intern!(py, "size"))?.extract()?;
+        let shape: Vec<u64> = get(pyo3::intern!(py, "shape"))?.extract()?;
         let mut tensor = Tensor::new(dtype, shape, Body::Meta);
         tensor.parameter = parameter;
         tensor.requires_grad = get(pyo3::intern!(py, "requires_grad"))?.is_truthy()?;
         tensor.negated = call(pyo3::intern!(py, "is_neg"))?.is_truthy()?;
         tensor.conjugated = is_complex(dtype) && call(pyo3::intern!(py, "is_conj"))?.is_truthy()?;
-        if !get(pyo3::intern!(py, "is_meta"))?.is_truthy()? {
+        // Most lie on the host, and each question costs as much as all that is done with the answer.
+        let is_host = get(pyo3::intern!(py, "is_cpu"))?.is_truthy()?;
+        if is_host || !get(pyo3::intern!(py, "is_meta"))?.is_truthy()? {
             let offset = call(pyo3::intern!(py, "storage_offset"))?.extract()?;
             let strides = call(pyo3::intern!(py, "stride"))?.extract()?;
-            let storage = self.storage(value, dtype)?;
+            let storage = self.storage(value, dtype, is_host)?;
             tensor.body = Body::Strided { storage, offset, strides, quantizer: None };
         }
         Ok(Node::Tensor(Box::new(tensor)))
     }
 
     /// Adds a tensor's storage, unless another tensor of the state sees it too.
-    fn storage(&mut self, tensor: &Bound<'py, PyAny>, dtype: Dtype) -> PyResult<StorageId> {
+    fn storage(
+        &mut self,
+        tensor: &Bound<'py, PyAny>,
+        dtype: Dtype,
+        is_host: bool,
+    ) -> PyResult<StorageId> {
         let py = self.py;
         let storage = tensor.call_method0(pyo3::intern!(py, "untyped_storage"))?;
         // On a device, it is the address there that says which storage it is: that of a copy says nothing.
@@ -283,7 +290,11 @@ impl<'py> Walk<'py> {
         if let Some(id) = self.storages.get(&place).filter(|_| bytes > 0) {
             return Ok(*id);
         }
-        let device = device_of(tensor)?;
+        let device = if is_host {
+            "cpu".to_owned()
+        } else {
+            tensor.getattr(pyo3::intern!(py, "device"))?.str()?.extract()?
+        };
         self.kept.push(storage.clone());
         let data = self.data_of(&storage, memory, &device)?;
         let described = Storage { key: String::new(), dtype: Some(dtype), bytes, device, part_of: None };
@@ -325,15 +336,6 @@ impl<'py> Walk<'py> {
         self.devices.insert(name.to_owned(), Arc::clone(&device));
         Ok(device)
     }
-}
-
-/// Returns the name of a tensor's device. That of the host is known at a fifth of the cost of any other's.
-fn device_of(tensor: &Bound<'_, PyAny>) -> PyResult<String> {
-    let py = tensor.py();
-    if tensor.getattr(pyo3::intern!(py, "is_cpu"))?.is_truthy()? {
-        return Ok("cpu".to_owned());
-    }
-    tensor.getattr(pyo3::intern!(py, "device"))?.str()?.extract()
 }
 
 /// Returns the kind of map that a class of the standard library is.

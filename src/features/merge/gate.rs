@@ -50,7 +50,7 @@ impl Drop for Inside<'_> {
 /// Returns what an input needs, at most, as far as its size says it: rows of larger ones stay in the file.
 fn need(path: &Path, options: &MergeOptions) -> u64 {
     let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-    bytes.min(options.table.eager_bytes).saturating_mul(TIMES)
+    bytes.min(options.table.most_in_memory()).saturating_mul(TIMES)
 }
 
 #[cfg(test)]

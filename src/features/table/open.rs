@@ -70,7 +70,8 @@ impl Table {
         let mut load = LoadOptions::default().with_access(Access::Eager).with_packed_floats();
         load.threads = options.threads.unwrap_or(load.threads);
         load.progress.clone_from(&options.progress);
-        let is_read = size <= options.eager_bytes && !is_cached(path);
+        let stays = options.eager_bytes.is_none() && is_cached(path);
+        let is_read = size <= options.most_in_memory() && !stays;
         let loaded = if is_read { load_whole(path, &load)? } else { load_checked(path, &load)? };
         Self::of(path, loaded, options)
     }

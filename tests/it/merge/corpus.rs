@@ -52,7 +52,7 @@ fn real_files_merge_to_the_bits_that_were_merged_of_them() {
     for set in SETS {
         for (out, eager_bytes) in [("out.pt", u64::MAX), ("out.safetensors", u64::MAX), ("out.pt", 0)] {
             let mut options = MergeOptions::default().redo();
-            options.table.eager_bytes = eager_bytes;
+            options.table.eager_bytes = Some(eager_bytes);
             let out = place.at(out);
             let merged = merged(&data, set, &out, &options);
             assert_eq!((merged.rows, merged.width_a, merged.width_b), (4, 768, 2560), "{set:?}");

@@ -23,7 +23,7 @@ fn a_damaged_input_is_named_and_leaves_the_output_as_it_was() {
     fs::write(place.at("b.pt"), &bytes).unwrap();
     for eager_bytes in [u64::MAX, 0] {
         let mut options = MergeOptions::default().redo();
-        options.table.eager_bytes = eager_bytes;
+        options.table.eager_bytes = Some(eager_bytes);
         let error = place.merge(&options).unwrap_err();
         assert_eq!((error.kind(), error.path()), (ErrorKind::Corrupted, Some(&*place.at("b.pt"))), "{error}");
         assert_eq!(error.finding().unwrap().verdict, Verdict::Corrupted);

@@ -170,7 +170,7 @@ fn larger_tables_come_together_row_by_row() {
     place.save("b.pt", &table(narrow, &|place| (place * 7) % count));
     for eager_bytes in [u64::MAX, 0] {
         let mut options = MergeOptions::default().redo();
-        options.table.eager_bytes = eager_bytes;
+        options.table.eager_bytes = Some(eager_bytes);
         let merged = merge(&place.at("a.pt"), &place.at("b.pt"), &place.at("out.pt"), &options).unwrap();
         assert_eq!(merged.rows, u64::from(count));
         let output = read(&place.at("out.pt"));

@@ -29,7 +29,7 @@ fn merges_are_those_of_pytorch() {
     for name in &names {
         for eager_bytes in [u64::MAX, 0] {
             let mut options = MergeOptions::default();
-            options.table.eager_bytes = eager_bytes;
+            options.table.eager_bytes = Some(eager_bytes);
             let at = |what: &str| place.at(&format!("{name}.{what}.pt"));
             let out = at(if eager_bytes == 0 { "streamed" } else { "ours" });
             let merged = merge(&at("a"), &at("b"), &out, &options);
