@@ -276,12 +276,7 @@ impl<'py> Walk<'py> {
     }
 
     /// Adds a tensor's storage, unless another tensor of the state sees it too.
-    fn storage(
-        &mut self,
-        tensor: &Bound<'py, PyAny>,
-        dtype: Dtype,
-        is_host: bool,
-    ) -> PyResult<StorageId> {
+    fn storage(&mut self, tensor: &Bound<'py, PyAny>, dtype: Dtype, is_host: bool) -> PyResult<StorageId> {
         let py = self.py;
         let storage = tensor.call_method0(pyo3::intern!(py, "untyped_storage"))?;
         // On a device, it is the address there that says which storage it is: that of a copy says nothing.

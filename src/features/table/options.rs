@@ -15,7 +15,7 @@ const EAGER_BYTES: u64 = 128 << 20;
 /// let options = TableOptions::default().with_ids_key("proteins").with_value_key("mean_representation");
 /// assert_eq!(options.ids_keys, ["proteins"]);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TableOptions {
     /// The key of the ids. Of several, each file must have exactly one. Default: `ids`, `nucleotide` or `proteins`, or
@@ -34,19 +34,6 @@ pub struct TableOptions {
     pub threads: Option<usize>,
     /// Hears of every byte that was read.
     pub progress: Option<ProgressSink>,
-}
-
-impl Default for TableOptions {
-    fn default() -> Self {
-        Self {
-            ids_keys: Vec::new(),
-            data_keys: Vec::new(),
-            value_keys: Vec::new(),
-            eager_bytes: None,
-            threads: None,
-            progress: None,
-        }
-    }
 }
 
 impl TableOptions {

@@ -46,7 +46,7 @@ fn cut(bytes: &mut [u8], len: u64) -> (&mut [u8], &mut [u8]) {
     bytes.split_at_mut(len)
 }
 
-impl<'c> Stretch<'c> {
+impl Stretch<'_> {
     /// Splits it at a place of the area. A storage that lies on both sides is in both halves.
     fn split_at(self, place: u64, plan: &Plan) -> (Self, Self) {
         let Self { ids, start, bytes } = self;
