@@ -4,6 +4,7 @@
 //! what lies on an accelerator). The rest is a room for each of the crate's own. Reports and other records go to Python as they are in JSON (`records`).
 //! The interpreter is released around everything that reads, writes or hashes.
 
+mod collector;
 mod compat;
 mod dcp;
 mod device;

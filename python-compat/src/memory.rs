@@ -11,7 +11,8 @@ use ckpt::Error;
 use ckpt::tensor::{Allocator, HostMemory, Source};
 use pyo3::prelude::*;
 
-use crate::state::torch::Torch;
+use crate::collector::Pause;
+use crate::state::torch::{Torch, Use};
 
 /// From here on, memory for what is loaded is asked to be in huge pages, in bytes: one of them.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -133,11 +134,27 @@ pub(crate) struct Storages;
 
 impl Allocator for Storages {
     fn allocate(&self, len: usize) -> Result<Box<dyn HostMemory>, Error> {
-        let made = Python::attach(|py| Memory::of(&Torch::get(py)?.empty_storage(len)?));
-        let memory = made.map_err(|error| Error::usage(format!("PyTorch gives no memory: {error}")))?;
-        ask_for_huge_pages(&memory);
-        Ok(Box::new(memory))
+        let made = Python::attach(|py| storage(Torch::get(py)?, len));
+        made.map_err(|error| no_memory(&error))
     }
+
+    fn allocate_all(&self, lengths: &[usize]) -> Result<Vec<Box<dyn HostMemory>>, Error> {
+        let made = Python::attach(|py| {
+            let (torch, _pause) = (Torch::get(py)?, Pause::new(py)?);
+            lengths.iter().map(|len| storage(torch, *len)).collect::<PyResult<_>>()
+        });
+        made.map_err(|error| no_memory(&error))
+    }
+}
+
+fn storage(torch: Use<'_>, len: usize) -> PyResult<Box<dyn HostMemory>> {
+    let memory = Memory::of(&torch.empty_storage(len)?)?;
+    ask_for_huge_pages(&memory);
+    Ok(Box::new(memory))
+}
+
+fn no_memory(error: &PyErr) -> Error {
+    Error::usage(format!("PyTorch gives no memory: {error}"))
 }
 
 /// Asks the kernel to back the memory with huge pages, which are filled several times as fast. Where it can't, nothing

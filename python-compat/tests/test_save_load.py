@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import pathlib
 import random
@@ -574,3 +575,21 @@ def test_a_target_that_is_seen_conjugated_or_negated_gets_its_values(tmp_path: p
     assert target.is_conj() and negated.is_neg()
     ckpt.load_into(tmp_path / "a.pt", {"z": target, "i": negated})
     assert torch.equal(target, value) and torch.equal(negated, value.imag)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_runs_again_afterwards_if_it_did(tmp_path: pathlib.Path, enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        state = {f"w.{number}": torch.zeros(2) for number in range(2000)}
+        ckpt.save(state, tmp_path / "model.pt")
+        assert gc.isenabled() == enabled
+        collected: list[str] = []
+        gc.callbacks.append(lambda phase, _: collected.append(phase))
+        loaded = ckpt.load(tmp_path / "model.pt")
+        gc.callbacks.pop()
+        # 4,000 objects were made: a collector that ran would have come several times.
+        assert len(collected) <= 2 and len(loaded) == 2000
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

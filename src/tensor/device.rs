@@ -70,6 +70,16 @@ pub trait Allocator: Send + Sync + fmt::Debug {
     ///
     /// There isn't enough of it.
     fn allocate(&self, len: usize) -> Result<Box<dyn HostMemory>, Error>;
+
+    /// Provides all memory that one load needs, in that order: for who has to enter something first, such as an
+    /// interpreter, and can do it once for many.
+    ///
+    /// # Errors
+    ///
+    /// There isn't enough of it.
+    fn allocate_all(&self, lengths: &[usize]) -> Result<Vec<Box<dyn HostMemory>>, Error> {
+        lengths.iter().map(|len| self.allocate(*len)).collect()
+    }
 }
 
 /// Memory of the host that was filled, and that nobody changes any more.

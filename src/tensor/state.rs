@@ -382,6 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_was_put_together_elsewhere_has_its_keys_replaced_too() {
+        let made = training();
+        let mut state = State::from_parts(made.tree().clone(), made.data.clone());
+        state.insert("name", "other").unwrap();
+        state.insert("model.w", view(&[7.0])).unwrap();
+        assert_eq!(state.value("name").and_then(Node::as_str), Some("other"));
+        assert_eq!(*state.tensor("model.w").unwrap().bytes().unwrap(), floats(&[7.0]));
+        let mut staged = state.with_data(state.data.clone());
+        staged.insert("new", 1).unwrap();
+        staged.insert("new", 2).unwrap();
+        assert_eq!(staged.value("new").and_then(Node::as_i64), Some(2));
+        let Node::Map(_, Some(map)) = staged.tree().node(staged.tree().root()) else { panic!("no map") };
+        assert_eq!(map.entries.len(), 5);
+    }
+
+    #[test]
     fn views_of_one_source_share_their_storage() {
         let data = Data::from(floats(&[1.0, 2.0]));
         let tied = || TensorView::new(Dtype::F32, [2], data.clone()).unwrap();

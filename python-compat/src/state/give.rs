@@ -11,6 +11,7 @@ use pyo3::types::{
 
 use super::numpy;
 use super::torch::{Torch, Use};
+use crate::collector::Pause;
 use crate::errors::Unfit;
 use crate::memory::Memory;
 
@@ -23,6 +24,7 @@ pub(crate) fn give<'py>(
     state: &State<'static>,
     device: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let _pause = Pause::new(py)?;
     let mut build = Build { py, state, device, torch: None, made: HashMap::new(), storages: HashMap::new() };
     build.value(state.tree().root())
 }

@@ -16,6 +16,7 @@ use pyo3::types::{
 
 use super::numpy::Numpy;
 use super::torch::{Torch, Use};
+use crate::collector::Pause;
 use crate::device::{Accelerator, OnDevice};
 use crate::errors::{self, Unfit};
 use crate::memory::Memory;
@@ -44,6 +45,7 @@ pub(crate) fn take(value: &Bound<'_, PyAny>) -> PyResult<State<'static>> {
 /// As `take`, and says what becomes of tensors on an accelerator.
 pub(crate) fn take_with(value: &Bound<'_, PyAny>, accelerators: Accelerators) -> PyResult<State<'static>> {
     let py = value.py();
+    let _pause = Pause::new(py)?;
     let mut walk = Walk {
         py,
         torch: Torch::loaded(py)?,

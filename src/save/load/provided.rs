@@ -44,13 +44,16 @@ fn fill(reading: &Reading<'_>, wanted: &[StorageId], memory: &dyn Allocator) -> 
     let mut ids: Vec<_> = wanted.iter().filter_map(|id| wholes.get(id.0 as usize).copied()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut filled = Vec::with_capacity(ids.len());
-    for id in ids {
-        if let Place::At(range, _) = structure.place(id) {
-            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            filled.push((id, range.start, allocate(memory, len).map_err(|error| error.at(reading.path))?));
-        }
-    }
+    let range = |id: StorageId| match structure.place(id) {
+        Place::At(range, _) => Some((id, range.clone())),
+        _ => None,
+    };
+    let ranges: Vec<_> = ids.into_iter().filter_map(range).collect();
+    let length = |(_, range): &(StorageId, Range<u64>)| usize::try_from(range.end - range.start);
+    let lengths: Vec<_> = ranges.iter().map(|own| length(own).unwrap_or(usize::MAX)).collect();
+    let memory = allocate(memory, &lengths).map_err(|error| error.at(reading.path))?;
+    let filled = ranges.into_iter().zip(memory).map(|((id, range), memory)| (id, range.start, memory));
+    let mut filled: Vec<_> = filled.collect();
     let read: Vec<_> = filled.iter().map(|(id, ..)| *id).collect();
     let targets = filled.iter_mut();
     let targets =
@@ -66,14 +69,25 @@ fn fill(reading: &Reading<'_>, wanted: &[StorageId], memory: &dyn Allocator) -> 
     Ok(filled.into_iter().map(|(id, _, memory)| (id, memory)).collect())
 }
 
-/// Asks for memory, and for as much as was asked for.
-fn allocate(memory: &dyn Allocator, len: usize) -> Result<Box<dyn HostMemory>, Error> {
-    let memory = memory.allocate(len)?;
-    let given = memory.bytes().len();
-    if given == len {
-        return Ok(memory);
+/// Asks for memory, and refuses other than was asked for.
+fn allocate(memory: &dyn Allocator, lengths: &[usize]) -> Result<Vec<Box<dyn HostMemory>>, Error> {
+    if lengths.is_empty() {
+        return Ok(Vec::new());
     }
-    Err(Error::usage(format!("memory for {len} bytes was asked for, and {given} were given")))
+    let memory = memory.allocate_all(lengths)?;
+    let (wanted, given) = (lengths.len(), memory.len());
+    if wanted != given {
+        return Err(Error::usage(format!(
+            "{wanted} pieces of memory were asked for, and {given} were given"
+        )));
+    }
+    let given = memory.iter().map(|memory| memory.bytes().len());
+    match given.zip(lengths).find(|(given, wanted)| given != *wanted) {
+        None => Ok(memory),
+        Some((given, wanted)) => {
+            Err(Error::usage(format!("memory for {wanted} bytes was asked for, and {given} were given")))
+        }
+    }
 }
 
 /// Returns for each wanted storage that is a part of another which one that is, and which bytes of it.

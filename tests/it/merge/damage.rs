@@ -1,6 +1,7 @@
 //! Damaged and hostile inputs: refused with their path, or read as what they are; never a panic, never an output of them.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
 use ckpt::features::merge::{MergeOptions, merge};
@@ -32,6 +33,48 @@ fn a_damaged_input_is_named_and_leaves_the_output_as_it_was() {
     fs::remove_file(place.at("b.pt")).unwrap();
     let error = place.merge(&MergeOptions::default()).unwrap_err();
     assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(&*place.at("b.pt"))));
+}
+
+/// Packs an archive anew, its records deflated and without its proof; one byte of the rows is another where that is wanted.
+fn deflated(bytes: &[u8], is_damaged: bool) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut packed = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    for number in 0..archive.len() {
+        let mut entry = archive.by_index(number).unwrap();
+        if !entry.name().contains("/ckpt/") {
+            packed.start_file(entry.name().to_owned(), options).unwrap();
+            std::io::copy(&mut entry, &mut packed).unwrap();
+        }
+    }
+    let mut bytes = packed.finish().unwrap().into_inner();
+    let mut archive = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    let rows = (0..archive.len()).find_map(|number| {
+        let entry = archive.by_index_raw(number).unwrap();
+        entry.name().ends_with("/data/0").then(|| entry.data_start().unwrap() + entry.compressed_size() / 2)
+    });
+    if is_damaged {
+        bytes[usize::try_from(rows.unwrap()).unwrap()] ^= 1;
+    }
+    bytes
+}
+
+#[test]
+fn a_deflated_input_is_checked_however_it_is_read() {
+    let place = Place::new();
+    usual(&place);
+    let good = fs::read(place.at("b.pt")).unwrap();
+    for eager_bytes in [u64::MAX, 0] {
+        let mut options = MergeOptions::default().redo();
+        options.table.eager_bytes = Some(eager_bytes);
+        fs::write(place.at("b.pt"), deflated(&good, false)).unwrap();
+        place.merge(&options).unwrap();
+        assert_eq!(read(&place.at("out.pt")), usual_output());
+        fs::write(place.at("b.pt"), deflated(&good, true)).unwrap();
+        let error = place.merge(&options).unwrap_err();
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Corrupted, Some(&*place.at("b.pt"))), "{error}");
+    }
 }
 
 /// Opens a file in both ways, and reads all of it that it has.
