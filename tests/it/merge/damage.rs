@@ -43,8 +43,9 @@ fn deflated(bytes: &[u8], is_damaged: bool) -> Vec<u8> {
         zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     for number in 0..archive.len() {
         let mut entry = archive.by_index(number).unwrap();
-        if !entry.name().contains("/ckpt/") {
-            packed.start_file(entry.name().to_owned(), options).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        if !name.contains("/ckpt/") {
+            packed.start_file(name, options).unwrap();
             std::io::copy(&mut entry, &mut packed).unwrap();
         }
     }
@@ -52,7 +53,11 @@ fn deflated(bytes: &[u8], is_damaged: bool) -> Vec<u8> {
     let mut archive = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
     let rows = (0..archive.len()).find_map(|number| {
         let entry = archive.by_index_raw(number).unwrap();
-        entry.name().ends_with("/data/0").then(|| entry.data_start().unwrap() + entry.compressed_size() / 2)
+        entry
+            .name()
+            .unwrap()
+            .ends_with("/data/0")
+            .then(|| entry.data_start().unwrap() + entry.compressed_size() / 2)
     });
     if is_damaged {
         bytes[usize::try_from(rows.unwrap()).unwrap()] ^= 1;
